@@ -351,7 +351,13 @@ def install_torch() -> None:
     install("uv, which finds torch's CPU build", "uv")
     say(f"installing {torch} (CPU build: no NVIDIA driver found)")
     target = ["--python", str(PYTHON), "--torch-backend", "cpu"]
-    logged([str(BIN / ("uv.exe" if WINDOWS else "uv")), "pip", "install", *target, torch])
+    try:
+        logged([str(BIN / "uv"), "pip", "install", *target, torch])
+    except SetupError as error:
+        raise SetupError(
+            f"{error}; or take the build with CUDA, several GB, and start again: "
+            f"{PYTHON} -m pip install {torch}"
+        ) from error
 
 
 def pinned(name: str) -> str:
