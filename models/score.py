@@ -23,19 +23,15 @@ class UserError(Exception):
     """Bad input. Its text is one sentence for the user: the file or thing, the place in it, the remedy."""
 
 
-def _columns(
-    dtypes: Mapping[str, str], given: Mapping[str, npt.ArrayLike], order: tuple[str, ...]
-) -> dict[str, Column]:
-    arrays = {name: np.asarray(given[name], dtype).reshape(-1) for name, dtype in dtypes.items()}
-    if len({len(a) for a in arrays.values()}) > 1:
-        raise ValueError("columns differ in length")
-    key = np.lexsort([arrays[name] for name in order])
-    out: dict[str, Column] = {}
-    for name, array in arrays.items():
-        column = array[key]
-        column.flags.writeable = False
-        out[name] = column
-    return out
+def _frozen(array: Column) -> Column:
+    """`array`, which nobody else holds, made read-only."""
+    array.flags.writeable = False
+    return array
+
+
+def _readonly(array: Column) -> Column:
+    """`array` itself when nobody can write to it any more, else a copy of it that nobody can."""
+    return _frozen(array.copy()) if array.flags.writeable or array.base is not None else array
 
 
 NOTE_DTYPES: dict[str, str] = {
@@ -57,6 +53,47 @@ CONTROL_DTYPES: dict[str, str] = {
 }
 
 
+LAST_TICK = 2**53
+"""No onset and no duration is longer: sums of two stay far inside 64 bits, and exact as floats."""
+
+_RANGES: dict[str, tuple[int, int]] = {
+    "onset": (0, LAST_TICK),
+    "duration": (1, LAST_TICK),
+    "pitch": (0, 127),
+    "velocity": (1, 127),
+    "voice": (0, 255),
+}
+
+
+def _note_column(name: str, values: npt.ArrayLike) -> Column:
+    """`values` as that column; ValueError when one is out of range, before a cast could hide it."""
+    column = np.asarray(values).reshape(-1)
+    if name in _RANGES and len(column):
+        low, high = _RANGES[name]
+        if not (column.min() >= low and column.max() <= high):  # so put, it refuses NaN as well
+            raise ValueError(f"a note's {name} is out of range")
+    return column.astype(NOTE_DTYPES[name], copy=False)
+
+
+def _note_order(columns: Mapping[str, Column]) -> Column | None:
+    """The permutation that puts notes in order (onset, pitch, id), None when they are in order.
+
+    Most edits leave notes in order or nearly so, hence a check first, and then a sort (stable, so
+    numpy's merges runs) by one number; ids are looked at only where two notes share that number.
+    """
+    rank = columns["onset"] * 128 + columns["pitch"]
+    ids = columns["id"]
+    step = np.diff(rank)
+    if (step > 0).all():
+        return None
+    if (step >= 0).all() and (np.diff(ids)[step == 0] >= 0).all():
+        return None
+    order = np.argsort(rank, kind="stable")
+    if (np.diff(ids[order])[np.diff(rank[order]) == 0] >= 0).all():
+        return np.asarray(order)
+    return np.asarray(np.lexsort((ids, rank)))
+
+
 @dataclass(frozen=True, eq=False)
 class Notes:
     """A set of notes as parallel read-only columns of equal length, ordered by (onset, pitch, id).
@@ -75,19 +112,22 @@ class Notes:
     id: Column
 
     def __post_init__(self) -> None:
-        given = {name: getattr(self, name) for name in NOTE_DTYPES}
-        for name, column in given.items():
-            if name in ("pitch", "velocity", "voice") and len(np.atleast_1d(column)):
-                low, high = np.min(column), np.max(column)
-                if low < 0 or high > (255 if name == "voice" else 127):
-                    raise ValueError(f"a note's {name} is out of range")
-        columns = _columns(NOTE_DTYPES, given, ("id", "pitch", "onset"))
+        columns = {name: _note_column(name, getattr(self, name)) for name in NOTE_DTYPES}
+        if len({len(column) for column in columns.values()}) > 1:
+            raise ValueError("columns differ in length")
+        order = _note_order(columns)
         for name, column in columns.items():
-            object.__setattr__(self, name, column)
-        if len(self) and (
-            self.onset.min() < 0 or self.duration.min() < 1 or self.velocity.min() < 1
-        ):
-            raise ValueError("a note begins before 0, is empty, or is silent")
+            object.__setattr__(
+                self, name, _readonly(column) if order is None else _frozen(column[order])
+            )
+
+    @classmethod
+    def _made(cls, columns: Mapping[str, Column]) -> Notes:
+        """Notes of columns already checked, in order, of the right types and read-only: no work."""
+        notes = object.__new__(cls)
+        for name, column in columns.items():
+            object.__setattr__(notes, name, column)
+        return notes
 
     @classmethod
     def of(
@@ -144,12 +184,20 @@ class Notes:
 
     def where(self, mask: Column) -> Notes:
         """The notes a boolean mask or an index array picks."""
-        return Notes(**{name: getattr(self, name)[mask] for name in NOTE_DTYPES})
+        columns = {name: getattr(self, name)[mask] for name in NOTE_DTYPES}
+        if np.asarray(mask).dtype == bool:  # a mask copies, and leaves what it picks in order
+            return Notes._made({name: _frozen(column) for name, column in columns.items()})
+        return Notes(**columns)
 
     def with_(self, **columns: npt.ArrayLike) -> Notes:
         """A copy with columns replaced (arrays of the same length, or single values)."""
+        if unknown := columns.keys() - NOTE_DTYPES.keys():
+            raise TypeError(f"notes have no column {', '.join(sorted(unknown))}")
         n = len(self)
         new = {name: np.broadcast_to(np.asarray(value), (n,)) for name, value in columns.items()}
+        if columns.keys().isdisjoint(("onset", "pitch", "id")):  # so their order stands
+            checked = {name: _readonly(_note_column(name, value)) for name, value in new.items()}
+            return Notes._made({n: checked.get(n, getattr(self, n)) for n in NOTE_DTYPES})
         return Notes(**{name: new.get(name, getattr(self, name)) for name in NOTE_DTYPES})
 
     def having(self, ids: npt.ArrayLike) -> Mask:
@@ -182,10 +230,19 @@ class Controls:
     data2: Column = field(default_factory=lambda: np.zeros(0, np.uint8))
 
     def __post_init__(self) -> None:
-        # The sort is stable on tick alone: the order of messages at one tick carries meaning (RPN).
-        columns = _columns(CONTROL_DTYPES, {n: getattr(self, n) for n in CONTROL_DTYPES}, ("tick",))
+        columns = {
+            name: np.asarray(getattr(self, name), dtype).reshape(-1)
+            for name, dtype in CONTROL_DTYPES.items()
+        }
+        if len({len(column) for column in columns.values()}) > 1:
+            raise ValueError("columns differ in length")
+        tick = columns["tick"]
+        if (np.diff(tick) < 0).any():
+            # The sort is stable on tick alone: the order of messages at one tick carries meaning (RPN).
+            order = np.argsort(tick, kind="stable")
+            columns = {name: column[order] for name, column in columns.items()}
         for name, column in columns.items():
-            object.__setattr__(self, name, column)
+            object.__setattr__(self, name, _readonly(column))
 
     def __len__(self) -> int:
         return len(self.tick)
