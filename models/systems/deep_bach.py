@@ -1,0 +1,386 @@
+"""DeepBach (Hadjeres, Pachet, Nielsen 2017): four-part chorales by pseudo-Gibbs sampling.
+
+One network per voice. For voice v at sixteenth t it reads everything but the site itself: a past LSTM
+the columns before t, a future LSTM the columns after t, and an MLP joins their states with the column
+at t. Three things differ from the paper, each for a measured reason (README, decisions):
+whole-sequence states (one pass of each LSTM serves every site, where the paper runs a 16-tick window
+per site), masks (any part of past, present and future may be unknown, so the same network fills a
+blank page from left to right and resamples blocks), and what each voice *sounds* next to its tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models import evaluation, training, weights
+from models.card import Card, Objective, Param, Representation, Task
+from models.representations.chorale import (
+    EDGE,
+    FIRST_PITCH,
+    HOLD,
+    LOW,
+    MASK,
+    POSITIONS,
+    TOKENS,
+    UNKNOWN_MODE,
+    Chorale,
+    tokens,
+)
+from models.score import UserError
+from models.strategies import masking
+from models.system import Context
+
+CARD = Card(
+    id="deep_bach",
+    name="DeepBach",
+    source="Hadjeres, Pachet & Nielsen 2017; Briot et al. 6.14.2",
+    objective=Objective(type="polyphony", destination="score", mode="interactive"),
+    representation=Representation("chorale", steps_per_beat=4, hold=True, encoding="one-hot × 4"),
+    architecture="(LSTM × 2, feedforward × 2) × 4",
+    challenges=("control", "incrementality", "interactivity"),
+    strategy=("sampling: pseudo-Gibbs",),
+    tasks=(Task.CREATE, Task.ACCOMPANY, Task.REGENERATE),
+    year=2017,
+)
+
+BATCH, STEPS = 32, 128
+"""Stretches a training step sees, and sixteenths in each."""
+_BFLOAT16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+PITCHES = TOKENS - FIRST_PITCH
+META_SIZES = (POSITIONS, 4, 3, 3, 12)
+"""Values of each metadata column: position, metre, fermata, mode, key shift; the last value of fermata
+and the first of mode mean unknown."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What the networks may read, all [B, T, 4]: tokens and sounding tokens of each stream.
+
+    A sounding token is a token whose HOLD is replaced by what is held, MASK when that is not known.
+    `previous` is what every voice sounded one step before.
+    """
+
+    past: Tensor
+    past_sounding: Tensor
+    present: Tensor
+    present_sounding: Tensor
+    previous: Tensor
+    future: Tensor
+    future_sounding: Tensor
+
+
+def sounding(tokens: Tensor, before: Tensor) -> Tensor:
+    """[B, T, 4] tokens with every HOLD replaced by what it holds; `before` [B, 4] sounded at −1."""
+    T = tokens.size(1)
+    steps = torch.arange(T, device=tokens.device)[None, :, None]
+    last = torch.where(tokens != HOLD, steps, -1).cummax(1).values
+    held = torch.gather(tokens, 1, last.clamp(min=0))
+    return torch.where(last >= 0, held, before[:, None])
+
+
+def view(
+    tokens: Tensor, before: Tensor, past: Tensor, present: Tensor, future: Tensor
+) -> View:
+    """What is left of `tokens` [B, T, 4] when each stream loses the sites of its mask [B, T, 4]."""
+    known = tokens == EDGE
+
+    def hide(mask: Tensor) -> Tensor:
+        return torch.where(mask & ~known, MASK, tokens)
+
+    p, x, f = hide(past), hide(present), hide(future)
+    ps, fs = sounding(p, before), sounding(f, before)
+    previous = torch.cat([before[:, None], ps[:, :-1]], 1)
+    return View(p, ps, x, torch.where(x == HOLD, previous, x), previous, f, fs)
+
+
+class LockedDropout(nn.Module):
+    """Dropout that drops the same units at every step of a sequence [B, T, C] (Gal & Ghahramani 2016);
+    a mask per step costs a fifth of the training time in random numbers alone."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.rate:
+            return x
+        kept = torch.rand(x.size(0), 1, x.size(2), device=x.device) >= self.rate
+        return x * (kept.to(x.dtype) / (1 - self.rate))
+
+
+class TokenTable(nn.Module):
+    """Vectors for tokens: one per token plus one per pitch class, so that octaves share what they can."""
+
+    def __init__(self, tables: int, width: int, std: float) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(tables, TOKENS, width) * std)
+        self.pitch_class = nn.Parameter(torch.randn(tables, 12, width) * std)
+        index = torch.full((TOKENS,), 12)
+        index[FIRST_PITCH:] = (torch.arange(PITCHES) + LOW) % 12
+        self.index: Tensor
+        self.register_buffer("index", index, persistent=False)
+
+    def rows(self) -> Tensor:
+        """[tables, TOKENS, width]"""
+        return self.token + F.pad(self.pitch_class, (0, 0, 0, 1))[:, self.index]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[..., 4] tokens → [..., 4 × width], each voice by its own table."""
+        rows = self.rows()
+        return torch.cat([F.embedding(tokens[..., u], rows[u]) for u in range(len(rows))], -1)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a network: LSTM units and layers, width of a voice's and of the metadata's embedding,
+    units of the joining layer, dropout in training."""
+
+    units: int = 192
+    layers: int = 2
+    voice_width: int = 40
+    meta_width: int = 32
+    joined: int = 256
+    dropout: float = 0.35
+
+
+class VoiceNet(nn.Module):
+    """The conditional distribution of one voice's tokens given all else."""
+
+    def __init__(self, voice: int, shape: Shape) -> None:
+        super().__init__()
+        E, M, H = shape.voice_width, shape.meta_width, shape.units
+        self.voice = voice
+        self.token = TokenTable(4, E, 0.3)
+        self.sound = TokenTable(4, E, 0.3)
+        self.present_token = TokenTable(4, E, 0.3)
+        self.present_sound = TokenTable(4, E, 0.3)
+        self.meta = nn.ModuleList([nn.Embedding(n, M) for n in META_SIZES])
+        widths = [4 * E + M] + [H] * (shape.layers - 1)
+        self.past = nn.ModuleList([nn.LSTM(w, H, batch_first=True) for w in widths])
+        self.future = nn.ModuleList([nn.LSTM(w, H, batch_first=True) for w in widths])
+        self.join = nn.Linear(2 * H + 4 * E + M, shape.joined)
+        self.out = TokenTable(1, shape.joined, 0.02)
+        self.bias = nn.Parameter(torch.zeros(TOKENS))
+        # Added to a pitch's logit for its distance from what the other voices sound, and from what
+        # this voice sounded last: the part of counterpoint that does not depend on the key.
+        self.interval = nn.Parameter(torch.zeros(4, 2 * PITCHES + 1))
+        self.dropout = LockedDropout(shape.dropout)
+        self.dropout_in = LockedDropout(shape.dropout / 2)
+
+    def interval_rows(self) -> Tensor:
+        """[4, TOKENS, PITCHES]: what each voice's sounding token adds to the pitches' logits."""
+        p = torch.arange(PITCHES, device=self.interval.device)
+        return F.pad(self.interval[:, p[None] - p[:, None] + PITCHES], (0, 0, FIRST_PITCH, 0))
+
+    def metadata(self, meta: Tensor) -> Tensor:
+        """[B, T, 5] → [B, T, meta_width]"""
+        return torch.stack([e(meta[..., i]) for i, e in enumerate(self.meta)]).sum(0)
+
+    def forward(self, view: View, meta: Tensor) -> Tensor:
+        """Logits [B, T, TOKENS]; MASK and EDGE are never predicted."""
+        v, T = self.voice, meta.size(1)
+        m = self.metadata(meta)
+        # What this voice sounds later would tell the pitch it strikes now: only its tokens are shown.
+        future_sounding = view.future_sounding.clone()
+        future_sounding[..., v] = MASK
+        past = torch.cat([self.token(view.past) + self.sound(view.past_sounding), m], -1)
+        future = torch.cat([self.token(view.future) + self.sound(future_sounding), m], -1)
+        h_past, h_future = self.dropout_in(past), self.dropout_in(future).flip(1)
+        for i, (forwards, backwards) in enumerate(zip(self.past, self.future, strict=True)):
+            h_past, _ = forwards(self.dropout(h_past) if i else h_past)  # B, T, H
+            h_future, _ = backwards(self.dropout(h_future) if i else h_future)
+        h_past = F.pad(h_past, (0, 0, 1, 0))[:, :T]  # the state before t
+        h_future = F.pad(h_future.flip(1), (0, 0, 0, 1))[:, 1:]  # the state after t
+        present, sound = view.present.clone(), view.present_sounding.clone()
+        present[..., v] = MASK
+        sound[..., v] = view.previous[..., v]
+        x = self.present_token(present) + self.present_sound(sound)
+        joined = torch.cat([h_past, h_future, x.to(h_past.dtype), m.to(h_past.dtype)], -1)
+        hidden = self.dropout(F.relu(self.join(self.dropout(joined))))
+        logits = F.linear(hidden, self.out.rows()[0], self.bias).float()
+        rows = self.interval_rows()
+        near = torch.stack([F.embedding(sound[..., u], rows[u]) for u in range(4)]).sum(0)
+        logits = logits + F.pad(near.float(), (FIRST_PITCH, 0))
+        never = torch.zeros(TOKENS, device=logits.device)
+        never[MASK] = never[EDGE] = -1e9
+        return logits + never
+
+
+class Net(nn.Module):
+    """Four voice networks, soprano to bass, that share nothing."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.voices = nn.ModuleList([VoiceNet(v, shape) for v in range(4)])
+
+    def forward(self, view: View, meta: Tensor) -> Tensor:
+        """Logits [B, T, 4, TOKENS]"""
+        return torch.stack([net(view, meta) for net in self.voices], 2)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A piece as a network reads it: one column of EDGE on either side. tokens [T + 2, 4], meta [T + 2, 5]."""
+
+    tokens: npt.NDArray[np.int64]
+    meta: npt.NDArray[np.int64]
+
+
+def columns(chorale: Chorale) -> Columns:
+    """Token and metadata columns of a chorale."""
+    mode = chorale.mode
+    meta = np.stack(
+        [chorale.position, chorale.meter, chorale.fermata, mode, chorale.shift + 5], axis=1
+    ).astype(np.int64)
+    meta = np.pad(meta, ((1, 1), (0, 0)), mode="edge")
+    meta[[0, -1], 2] = 0
+    edge = np.pad(tokens(chorale), ((1, 1), (0, 0)), constant_values=EDGE)
+    return Columns(edge, meta)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """tokens [B, T, 4], meta [B, T, 5], before [B, 4]: what sounded before the first column."""
+
+    tokens: Tensor
+    meta: Tensor
+    before: Tensor
+
+
+def gather(pieces: Sequence[Columns], device: str) -> Batch:
+    """Whole pieces side by side, filled up with EDGE."""
+    T = max(len(p.tokens) for p in pieces)
+    token = np.full((len(pieces), T, 4), EDGE, np.int64)
+    meta = np.zeros((len(pieces), T, len(META_SIZES)), np.int64)
+    for b, piece in enumerate(pieces):
+        token[b, : len(piece.tokens)] = piece.tokens
+        meta[b, : len(piece.meta)] = piece.meta
+    before = torch.full((len(pieces), 4), MASK, device=device)
+    return Batch(torch.from_numpy(token).to(device), torch.from_numpy(meta).to(device), before)
+
+
+def crops(
+    rng: np.random.Generator, corpus: Sequence[Chorale], count: int, steps: int, device: str
+) -> Batch:
+    """Random stretches of random chorales, longer ones more often, each transposed within the ranges
+    of its voices, with metadata left out now and then."""
+    lengths = np.array([len(c) for c in corpus], float)
+    token = np.full((count, steps, 4), EDGE, np.int64)
+    meta = np.zeros((count, steps, len(META_SIZES)), np.int64)
+    before = np.full((count, 4), MASK, np.int64)
+    for b, i in enumerate(rng.choice(len(corpus), size=count, p=lengths / lengths.sum())):
+        chorale = corpus[int(i)]
+        piece = columns(chorale.transposed(int(rng.choice(chorale.transpositions()))))
+        start = int(rng.integers(0, max(len(piece.tokens) - steps, 0) + 1))
+        part = piece.tokens[start : start + steps]
+        token[b, : len(part)] = part
+        meta[b, : len(part)] = piece.meta[start : start + steps]
+        if start:
+            for u in range(4):
+                struck = np.flatnonzero(piece.tokens[:start, u] != HOLD)[-1]
+                before[b, u] = piece.tokens[struck, u]
+        if rng.random() < 0.12:
+            meta[b, :, 2] = META_SIZES[2] - 1
+        if rng.random() < 0.15:
+            meta[b, :, 3] = UNKNOWN_MODE
+    return Batch(*(torch.from_numpy(a).to(device) for a in (token, meta, before)))
+
+
+class System:
+    """DeepBach with its weights on a device."""
+
+    card: ClassVar[Card] = CARD
+    PLAN: ClassVar[dict[str, float]] = {"rate": 2e-3, "decay": 1e-2, "average": 0.998}
+
+    def __init__(self, net: Net, device: str) -> None:
+        self.net = net.to(device)
+        self.device = device
+
+    @classmethod
+    def fresh(cls, device: str = "cpu", shape: Shape | None = None) -> System:
+        """An untrained DeepBach; torch's random numbers decide its weights."""
+        return cls(Net(shape or Shape()), device)
+
+    @classmethod
+    def load(cls, path: Path | None = None, device: str = "cpu") -> System:
+        """DeepBach with the weights at `path`, or those shipped; UserError when they don't fit."""
+        path = path or weights.shipped(CARD.id)
+        tensors, card = weights.load(path, CARD.id)
+        try:
+            shape = Shape(**card["shape"])
+        except (KeyError, TypeError):
+            raise UserError(f"{path.with_suffix('.json')} does not say the net's shape.") from None
+        net = Net(shape)
+        weights.check(path, tensors, {n: tuple(p.shape) for n, p in net.named_parameters()})
+        with torch.no_grad():
+            for name, parameter in net.named_parameters():
+                parameter.copy_(torch.from_numpy(tensors[name].astype(np.float32)))
+        return cls(net.eval(), device)
+
+    def save(self, path: Path, card: Mapping[str, Any]) -> None:
+        """Writes the weights (in half precision) and `card`, to which the net's shape is added."""
+        tensors = {
+            n: p.detach().cpu().numpy().astype(np.float16) for n, p in self.net.named_parameters()
+        }
+        weights.save(path, tensors, {**card, "shape": asdict(self.net.shape)})
+
+    def _logits(self, batch: Batch, hide: masking.Hidden | None = None) -> Tensor:
+        """[B, T, 4, TOKENS], in bfloat16 inside where the processor has it."""
+        if hide is None:
+            nothing = torch.zeros_like(batch.tokens, dtype=torch.bool)
+            seen = view(batch.tokens, batch.before, nothing, nothing, nothing)
+        else:
+            masks = [torch.from_numpy(m).to(self.device) for m in hide]
+            seen = view(batch.tokens, batch.before, *masks)
+        kind = self.device.split(":")[0]
+        fast = kind == "cuda" or (kind == "cpu" and _BFLOAT16)
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=fast):
+            logits: Tensor = self.net(seen, batch.meta)
+        return logits
+
+    def train(
+        self, corpus: Any, context: Context, fit: training.Fit | None = None
+    ) -> Iterator[Mapping[str, float]]:
+        """Learns from `corpus.train` for ever: one update before each yield of the losses in nats, of
+        all sites and of those that saw everything. Close it to stop."""
+        fit = fit or training.Fit(self.net, training.Plan(minutes=10.0))
+        self.net.train()
+        while True:
+            batch = crops(context.rng, corpus.train, BATCH, STEPS, self.device)
+            hide = masking.hidden(context.rng, BATCH, STEPS)
+            logits = self._logits(batch, hide)
+            loss = F.cross_entropy(
+                logits.flatten(0, 2), batch.tokens.flatten(), ignore_index=EDGE, reduction="none"
+            ).view(batch.tokens.shape)
+            real = batch.tokens != EDGE
+            seeing = torch.from_numpy(hide.nothing).to(self.device)
+            full = float((loss.detach()[seeing].sum() / real[seeing].sum().clamp(min=1)))
+            total = fit.update(loss.sum() / real.sum())
+            yield {"loss_nats": total, "loss_full_nats": full}
+
+    def conditionals(self, data: Sequence[Chorale]) -> Iterator[tuple[Chorale, Tensor]]:
+        """For each chorale the log probabilities [T, 4, TOKENS] of every site given all others."""
+        self.net.eval()
+        order = sorted(data, key=len)
+        for i in range(0, len(order), 16):
+            part = order[i : i + 16]
+            with torch.inference_mode():
+                logits = self._logits(gather([columns(c) for c in part], self.device))
+            for chorale, rows in zip(part, logits, strict=True):
+                yield chorale, F.log_softmax(rows[1 : len(chorale) + 1], -1).cpu()
+
+    def evaluate(self, data: Any, context: Context) -> Mapping[str, float]:
+        """Note-wise cross-entropy (nats) and accuracy of each voice given all else, at temperature 1,
+        over all sixteenths and over onsets alone."""
+        return evaluation.note_wise(self.conditionals(data))

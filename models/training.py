@@ -1,0 +1,199 @@
+"""Training: the loop systems share, and `train`, which carries one system from nothing to weights."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from models import catalogue, corpora
+from models.representations.chorale import Chorale
+from models.score import UserError
+from models.system import Context
+
+SAVE_EVERY_SECONDS = 180.0
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a chorale system learns from, and what it is watched on."""
+
+    train: Sequence[Chorale]
+    valid: Sequence[Chorale]
+    name: str = "music21's Bach chorales"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how: `minutes` of wall clock; the learning rate rises for `warm_up` steps and falls
+    along a cosine to a fiftieth of `rate`; `decay` is AdamW's; `average` the moving average's memory."""
+
+    minutes: float
+    rate: float = 2e-3
+    warm_up: int = 100
+    decay: float = 1e-2
+    average: float = 0.998
+    state: Path | None = None
+    now: Callable[[], float] = time.monotonic
+
+
+class Fit:
+    """One training run: steps AdamW on a net and keeps a moving average of its weights.
+
+    `state` of the plan, if given, is read at the start when it exists (the run goes on from there)
+    and written by `save`.
+    """
+
+    def __init__(self, net: nn.Module, plan: Plan) -> None:
+        self.net, self.plan = net, plan
+        self.optimizer = torch.optim.AdamW(
+            net.parameters(), lr=plan.rate, weight_decay=plan.decay, betas=(0.9, 0.99)
+        )
+        self.mean = {n: p.detach().clone() for n, p in net.named_parameters()}
+        self.step = 0
+        self._before = 0.0  # seconds spent in runs before this one
+        self._began = plan.now()
+        if plan.state is not None and plan.state.is_file():
+            self._restore(plan.state)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, earlier runs included."""
+        return self._before + self.plan.now() - self._began
+
+    @property
+    def fraction(self) -> float:
+        """How much of the time is spent, 0–1."""
+        return min(1.0, self.seconds / (60 * self.plan.minutes))
+
+    def update(self, loss: Tensor) -> float:
+        """One step down `loss`; returns it as a number."""
+        fall = 0.5 * (1 + math.cos(math.pi * self.fraction)) * 0.98 + 0.02
+        rate = self.plan.rate * min(1.0, (self.step + 1) / self.plan.warm_up) * fall
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        weight = 1 - min(self.plan.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, parameter in self.net.named_parameters():
+                self.mean[name].lerp_(parameter, weight)
+        return float(loss.detach())
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the net has the averaged weights and is in evaluation mode."""
+        live = {n: p.detach().clone() for n, p in self.net.named_parameters()}
+        self._put(self.mean)
+        self.net.eval()
+        try:
+            yield
+        finally:
+            self._put(live)
+            self.net.train()
+
+    def _put(self, values: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.net.named_parameters():
+                parameter.copy_(values[name])
+
+    def save(self) -> None:
+        """Writes all that `_restore` needs to go on."""
+        if self.plan.state is None:
+            return
+        tensors = {f"mean/{n}": t for n, t in self.mean.items()}
+        for name, parameter in self.net.named_parameters():
+            tensors[f"live/{name}"] = parameter.detach()
+            kept = self.optimizer.state.get(parameter, {})
+            for key, value in kept.items():
+                tensors[f"{key}/{name}"] = value
+        tensors["clock"] = torch.tensor([self.step, self.seconds], dtype=torch.float64)
+        partial = self.plan.state.with_name(self.plan.state.name + ".partial")
+        save_file({n: t.contiguous() for n, t in tensors.items()}, partial)
+        partial.replace(self.plan.state)
+
+    def _restore(self, path: Path) -> None:
+        tensors = load_file(path)
+        self._put({n: tensors[f"live/{n}"] for n, _ in self.net.named_parameters()})
+        self.mean = {n: tensors[f"mean/{n}"] for n in self.mean}
+        for name, parameter in self.net.named_parameters():
+            if f"exp_avg/{name}" in tensors:
+                self.optimizer.state[parameter] = {
+                    key: tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
+                }
+        self.step = int(tensors["clock"][0])
+        self._before = float(tensors["clock"][1])
+
+
+def train(
+    system_id: str,
+    corpus: Corpus | None,
+    minutes: float,
+    seed: int,
+    device: str,
+    out: Path,
+    threads: int | None = None,
+) -> Iterator[Mapping[str, float]]:
+    """Trains a system for `minutes` of wall clock and writes `out` and its card.
+
+    Yields one record of figures at a time: minutes, step, loss_nats and, now and then, the figures on
+    the validation half. The weights in `out` are replaced every few minutes; `out` with the suffix
+    .resume holds the run's state, so calling again with the same arguments goes on where it stopped.
+    `corpus` None is music21's chorales. UserError when the system can't be trained or `out` not written.
+    """
+    catalogue.card(system_id)
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    system = importlib.import_module(f"models.systems.{system_id}").System.fresh(device)
+    if corpus is None:
+        corpus = Corpus(corpora.load("train"), corpora.load("valid"))
+    state = out.with_suffix(".resume")
+    fit = Fit(system.net, Plan(minutes, state=state, **system.PLAN))
+    context = Context(rng=np.random.default_rng([seed, fit.step]), device=device)
+
+    def write(figures: Mapping[str, float]) -> None:
+        card = {
+            "system": system_id,
+            "corpus": f"{corpus.name}: {len(corpus.train)} to train, {len(corpus.valid)} to validate",
+            "split": "assets/chorales_split.json, train and valid only",
+            "attribution": "Johann Sebastian Bach, public domain; encodings distributed with music21",
+            "license": "MIT",
+            "seed": seed,
+            "minutes": round(fit.seconds / 60, 1),
+            "steps": fit.step,
+            "figures_valid": {name: round(value, 4) for name, value in figures.items()},
+        }
+        try:
+            system.save(out, card)
+            fit.save()
+        except OSError as error:
+            raise UserError(f"{out} could not be written ({error.strerror}).") from None
+
+    saved = plan_now = fit.plan.now()
+    for record in system.train(corpus, context, fit):
+        plan_now = fit.plan.now()
+        figures: dict[str, float] = {}
+        done = fit.fraction >= 1
+        if done or plan_now - saved > SAVE_EVERY_SECONDS:
+            with fit.averaged():
+                figures = dict(system.evaluate(corpus.valid, context))
+                write(figures)
+            saved = plan_now
+        yield {"minutes": fit.seconds / 60, "step": fit.step, **record, **figures}
+        if done:
+            state.unlink(missing_ok=True)
+            return
