@@ -11,7 +11,7 @@ one note-off after it, and no note-off cuts a note that should still sound.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -79,12 +79,12 @@ class Table:
         """The rows of the note-ons that are before `tick` and whose notes end after it."""
         before = int(np.searchsorted(self.tick, tick, side="left"))
         rows = np.flatnonzero(self.end[:before] > tick)
-        return rows[(self.message[rows, 0] & 0xF0) == NOTE_ON]
+        return np.asarray(rows[(self.message[rows, 0] & 0xF0) == NOTE_ON])
 
     def bytes_at(self, row: int) -> bytes:
         """The message of one row, as it goes over the wire."""
         message = self.message[row]
-        return message[: message[3]].tobytes()
+        return bytes(message[: message[3]])
 
 
 NOTHING = Table(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4), np.uint8))
@@ -97,13 +97,17 @@ def audible(score: Score) -> frozenset[int]:
 
 
 def compile(track: Track, *, audible: bool = True) -> Table:
-    """A track's messages on its own channel; without its notes when it is not `audible`."""
-    return _table([track], frozenset({track.id}) if audible else frozenset())
+    """A track's messages on its own channel; none at all when it is not `audible`.
+
+    (A silent track must not set the program of a channel it shares with one that is heard.)
+    """
+    return _table([track]) if audible else NOTHING
 
 
 def flatten(score: Score) -> Table:
     """All audible tracks in one table, as if they shared one output."""
-    return _table(score.tracks, audible(score))
+    heard = audible(score)
+    return _table([t for t in score.tracks if t.id in heard])
 
 
 def timed(score: Score) -> list[tuple[float, bytes]]:
@@ -150,9 +154,8 @@ def chase(table: Table, tick: float) -> list[bytes]:
     return resets + found
 
 
-def _table(tracks: Iterable[Track], heard: frozenset[int]) -> Table:
-    """One table of several tracks; only those in `heard` bring their notes."""
-    tracks = list(tracks)
+def _table(tracks: Sequence[Track]) -> Table:
+    """One table of several tracks."""
     if not tracks:
         return NOTHING
     onset, end, pitch, velocity, channel = [], [], [], [], []
@@ -166,20 +169,17 @@ def _table(tracks: Iterable[Track], heard: frozenset[int]) -> Table:
         size = np.where((c.status == PROGRAM) | (c.status == PRESSURE), 2, 3)
         control_tick.append(c.tick)
         control.append(np.stack([c.status | ch, c.data1, c.data2, size], axis=1).astype(np.uint8))
-        if track.id in heard:
-            notes = track.notes
-            onset.append(notes.onset)
-            end.append(notes.end)
-            pitch.append(notes.pitch)
-            velocity.append(notes.velocity)
-            channel.append(np.full(len(notes), ch, np.uint8))
+        notes = track.notes
+        onset.append(notes.onset)
+        end.append(notes.end)
+        pitch.append(notes.pitch)
+        velocity.append(notes.velocity)
+        channel.append(np.full(len(notes), ch))
     controls_tick, controls = np.concatenate(control_tick), np.concatenate(control)
-    if not onset:
-        onset, end, pitch, velocity, channel = [[np.zeros(0, np.int64)]] * 5
     on, off, key, loud = _one_at_a_time(
         np.concatenate(onset),
         np.concatenate(end),
-        np.concatenate(channel).astype(np.int64) * 128 + np.concatenate(pitch),
+        np.concatenate(channel) * 128 + np.concatenate(pitch),
         np.concatenate(velocity),
     )
     n, m = len(on), len(controls)

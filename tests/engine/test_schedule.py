@@ -114,9 +114,9 @@ def test_solo_and_mute():
     assert schedule.audible(Score((a, muted, c))) == {0, 2}
     solo = Track(1, "1", b.notes, muted=True, soloed=True)
     assert schedule.audible(Score((a, solo, c))) == {1}
-    silent = schedule.compile(a, audible=False)
-    assert len(silent) == 2
-    assert len(silent.controls) == 2
+    assert len(schedule.compile(a, audible=False)) == 0
+    heard = schedule.flatten(Score((a, solo, c)))
+    assert [m[1] for _, m in messages(heard)] == [7, 0, 61, 61]
 
 
 def test_bytes_round_trip():
