@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from models.score import Score
+from engine.delta import Delta, between
+from engine.edits import distinct
+from models.score import Score, UserError
 
 
 @dataclass(frozen=True)
@@ -55,22 +57,45 @@ def difference(old: Score, new: Score, *, committed: bool = True) -> Change:
     )
 
 
+def _either(a: Change, b: Change) -> Change:
+    """What differs in one, the other or both."""
+    return Change(
+        tracks=a.tracks | b.tracks,
+        tempo=a.tempo or b.tempo,
+        meter=a.meter or b.meter,
+        keys=a.keys or b.keys,
+        fermatas=a.fermatas or b.fermatas,
+        title=a.title or b.title,
+        structure=a.structure or b.structure,
+        committed=a.committed or b.committed,
+    )
+
+
+HISTORY_STEPS = 1000
+HISTORY_BYTES = 64 * 2**20
+"""A document remembers so many steps, or fewer when they hold more than so much; always the last one."""
+
+
 @dataclass(frozen=True)
 class Step:
-    """One commit in the history: what the user sees in the Edit menu, and the score after it."""
+    """One commit in the history: what the user sees in the Edit menu, and what it changed."""
 
     label: str
-    score: Score
+    delta: Delta
 
 
 class Journal(Protocol):
-    """Where commits become durable before `Document.commit` returns (engine.project keeps them in SQLite)."""
+    """Where a document's commits become durable (engine.project keeps them in SQLite).
 
-    def commit(self, label: str, old: Score, new: Score, position: int) -> None:
-        """Record step `position`, forgetting any steps from there on."""
+    Positions count commits from the document's beginning: 0 is the opening state, step n leads from
+    position n − 1 to n. Both methods raise UserError, and then have changed nothing.
+    """
 
-    def move(self, position: int) -> None:
-        """Record that undo or redo went to step `position`."""
+    def commit(self, position: int, step: Step, score: Score, first: int) -> None:
+        """Record step `position`, which led to `score`, forget those from there on and those up to `first`."""
+
+    def move(self, position: int, score: Score) -> None:
+        """Record that undo or redo went to `position`, where the document is `score`."""
 
 
 class Document:
@@ -78,7 +103,7 @@ class Document:
 
     `commit` alone changes it. `preview` shows a tentative score (a drag, a proposal heard in place) that
     ends in `commit` or `revert`. Listeners get a Change after the fact and must not edit from inside
-    the call.
+    the call. History is bounded by HISTORY_STEPS and HISTORY_BYTES; the oldest steps go first.
     """
 
     def __init__(
@@ -86,20 +111,42 @@ class Document:
         score: Score | None = None,
         *,
         journal: Journal | None = None,
-        steps: list[Step] | None = None,
+        steps: Iterable[Step] = (),
         position: int = 0,
+        first: int = 0,
     ) -> None:
-        """A new document of `score`, or a reopened one of `steps` (the first is the opening state)."""
-        self._steps = steps or [Step("", score or Score())]
+        """A new document of `score`, or a reopened one that stands at `position` of its history.
+
+        `steps` are those still remembered, the earliest being step `first` + 1. Notes whose ids are not
+        unique in the score get new ones.
+        """
+        self._score = distinct(score or Score())
+        self._steps = list(steps)
+        self._first = first
         self._position = position
-        self._journal = journal
         self._preview: Score | None = None
         self._listeners: list[Callable[[Change], None]] = []
+        self.journal = journal
 
     @property
     def score(self) -> Score:
         """The committed score."""
-        return self._steps[self._position].score
+        return self._score
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The history still remembered, what was undone included; the earliest is step `first` + 1."""
+        return tuple(self._steps)
+
+    @property
+    def first(self) -> int:
+        """The earliest position undo can reach."""
+        return self._first
+
+    @property
+    def position(self) -> int:
+        """How many commits led here from the document's beginning."""
+        return self._position
 
     @property
     def shown(self) -> Score:
@@ -112,20 +159,28 @@ class Document:
         return lambda: self._listeners.remove(listener)
 
     def commit(self, label: str, score: Score) -> None:
-        """Make `score` the document, as one undo step. Nothing happens when it equals what stands.
+        """Make `score` the document, as one undo step; when it equals what stands, only drop the preview.
 
         Durable when this returns. When the journal can't be written, its UserError is raised and the
-        document stays as it was.
+        document, a preview included, stays as it was.
         """
-        shown, old = self.shown, self.score
-        if difference(old, score):
-            if self._journal is not None:
-                self._journal.commit(label, old, score, self._position + 1)
-            del self._steps[self._position + 1 :]
-            self._steps.append(Step(label, score))
-            self._position += 1
-        self._preview = None
-        self._tell(difference(shown, self.score))
+        shown, old = self.shown, self._score
+        if score == old:
+            self.revert()
+            return
+        step = Step(label, between(old, score))
+        kept = [*self._steps[: self._position - self._first], step]
+        nbytes = sum(each.delta.nbytes for each in kept)
+        first = self._first
+        while len(kept) > HISTORY_STEPS or (len(kept) > 1 and nbytes > HISTORY_BYTES):
+            nbytes -= kept.pop(0).delta.nbytes
+            first += 1
+        if self.journal is not None:
+            self.journal.commit(self._position + 1, step, score, first)
+        self._steps, self._first = kept, first
+        self._position += 1
+        self._score, self._preview = score, None
+        self._tell(_either(difference(old, score), difference(shown, score)))
 
     def preview(self, score: Score) -> None:
         """Show `score` without committing to it."""
@@ -141,32 +196,40 @@ class Document:
     @property
     def undo_label(self) -> str | None:
         """What undo would take back, or None."""
-        return self._steps[self._position].label if self._position else None
+        done = self._position - self._first
+        return self._steps[done - 1].label if done else None
 
     @property
     def redo_label(self) -> str | None:
         """What redo would bring back, or None."""
-        return (
-            self._steps[self._position + 1].label if self._position + 1 < len(self._steps) else None
-        )
+        done = self._position - self._first
+        return self._steps[done].label if done < len(self._steps) else None
 
     def undo(self) -> None:
         """Go one step back; a preview is dropped first. Nothing happens at the beginning."""
-        self._move(self._position - 1)
+        done = self._position - self._first
+        if done:
+            self._move(self._position - 1, self._steps[done - 1].delta.inverse())
 
     def redo(self) -> None:
-        """Go one step forward again. Nothing happens at the end."""
-        self._move(self._position + 1)
+        """Go one step forward again; a preview is dropped first. Nothing happens at the end."""
+        done = self._position - self._first
+        if done < len(self._steps):
+            self._move(self._position + 1, self._steps[done].delta)
 
-    def _move(self, position: int) -> None:
-        if not 0 <= position < len(self._steps):
-            return
-        shown = self.shown
-        if self._journal is not None:
-            self._journal.move(position)
+    def _move(self, position: int, delta: Delta) -> None:
+        shown, old = self.shown, self._score
+        try:
+            score = delta.apply(old)
+        except ValueError as error:
+            raise UserError(
+                f"This step of the history is damaged ({error}); the music as it stands is intact."
+            ) from error
+        if self.journal is not None:
+            self.journal.move(position, score)
         self._position = position
-        self._preview = None
-        self._tell(difference(shown, self.score))
+        self._score, self._preview = score, None
+        self._tell(_either(difference(old, score), difference(shown, score)))
 
     def _tell(self, change: Change) -> None:
         if change:

@@ -28,6 +28,19 @@ def _each(score: Score, ids: Ids, change: Callable[[Notes, Mask], Notes]) -> Sco
     return replace(score, tracks=tuple(tracks))
 
 
+def distinct(score: Score) -> Score:
+    """The score itself when its notes' ids are unique and not negative, else with new ids throughout."""
+    ids = np.concatenate([t.notes.id for t in score.tracks]) if score.tracks else np.zeros(0)
+    if not len(ids) or (ids.min() >= 0 and (np.diff(np.sort(ids)) > 0).all()):
+        return score
+    tracks, first = [], 0
+    for track in score.tracks:
+        fresh = first + np.arange(len(track.notes))
+        first += len(fresh)
+        tracks.append(track.with_notes(track.notes.with_(id=fresh)))
+    return replace(score, tracks=tuple(tracks))
+
+
 def select(score: Score, ids: Ids) -> Notes:
     """The notes with these ids, of all tracks."""
     wanted = _ids(ids)
@@ -46,13 +59,18 @@ def delete(score: Score, ids: Ids) -> Score:
     return _each(score, ids, lambda notes, mask: notes.where(~mask))
 
 
+def _within(notes: Notes, ticks: int, semitones: int) -> tuple[int, int]:
+    """The part of a move of `notes` that none of them stops."""
+    ticks = max(ticks, -int(notes.onset.min()))
+    return ticks, min(max(semitones, -int(notes.pitch.min())), 127 - int(notes.pitch.max()))
+
+
 def move(score: Score, ids: Ids, ticks: int = 0, semitones: int = 0) -> Score:
     """Moved in time and pitch, together: no further than the first note that meets tick 0, pitch 0 or 127."""
     chosen = select(score, ids)
     if not len(chosen):
         return score
-    ticks = max(ticks, -int(chosen.onset.min()))
-    semitones = min(max(semitones, -int(chosen.pitch.min())), 127 - int(chosen.pitch.max()))
+    ticks, semitones = _within(chosen, ticks, semitones)
     if not ticks and not semitones:
         return score
     return _each(
@@ -100,22 +118,27 @@ def set_locked(score: Score, ids: Ids, locked: bool) -> Score:
 def duplicate(
     score: Score, ids: Ids, ticks: int, semitones: int = 0
 ) -> tuple[Score, npt.NDArray[np.int64]]:
-    """Copies `ticks` later (and transposed), in the same tracks; returns the new notes' ids as well."""
-    wanted = _ids(ids)
-    new: list[npt.NDArray[np.int64]] = []
+    """Copies `ticks` later and transposed, as far as `move` would go, unlocked, in the same tracks; and
+    the new notes' ids."""
+    chosen = select(score, ids)
+    if not len(chosen):
+        return score, np.zeros(0, np.int64)
+    ticks, semitones = _within(chosen, ticks, semitones)
+    first = score.next_id
+    wanted, free, tracks = chosen.id, first, []
     for track in score.tracks:
-        mask = track.notes.having(wanted)
-        if mask.any():
-            copy = track.notes.where(mask)
-            pitch = np.clip(copy.pitch.astype(np.int64) + semitones, 0, 127)
-            first = score.next_id
-            score = add(
-                score,
-                track.id,
-                copy.with_(onset=np.maximum(copy.onset + ticks, 0), pitch=pitch, locked=False),
+        copy = track.notes.where(track.notes.having(wanted))
+        if len(copy):
+            copy = copy.with_(
+                onset=copy.onset + ticks,
+                pitch=copy.pitch.astype(np.int64) + semitones,
+                locked=False,
+                id=free + np.arange(len(copy)),
             )
-            new.append(np.arange(first, first + len(copy)))
-    return score, np.concatenate(new) if new else np.zeros(0, np.int64)
+            free += len(copy)
+            track = track.with_notes(Notes.concatenate([track.notes, copy]))
+        tracks.append(track)
+    return replace(score, tracks=tuple(tracks)), np.arange(first, free)
 
 
 def quantize(score: Score, ids: Ids, grid: int, strength: float = 1.0) -> Score:
