@@ -1,0 +1,163 @@
+"""Composer: turns what is marked in the session into requests to the engine, and answers into candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from PySide6.QtCore import QObject, Signal
+
+from app.bridge import Bridge
+from app.session import Session
+from engine import messages
+from engine.worker import Engine, Load
+from models.card import Card, Task, Value
+from models.score import Region, Score
+from models.system import Ask
+
+VERBS: dict[Task, tuple[str, str]] = {
+    Task.CREATE: ("Create", "Write new music from nothing"),
+    Task.CONTINUE: ("Continue", "Go on where the music ends"),
+    Task.ACCOMPANY: ("Accompany", "Write the other voices to the active track"),
+    Task.REGENERATE: ("Regenerate", "Write the ticked voices anew in the marked bars"),
+}
+"""The tasks the window can put together a request for: their names and what they mean to a musician."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the form says: parameters, how many candidates, the seed, and how many bars to create."""
+
+    params: Mapping[str, Value] = field(default_factory=dict)
+    count: int = 1
+    seed: int = 0
+    bars: int = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a request would do. `sentence` says it, or says what is missing when `region` is None."""
+
+    sentence: str
+    region: Region | None = None
+    melody: int | None = None
+
+
+def whole_bars(score: Score) -> tuple[int, int] | None:
+    """All bars of the score that hold music, as ticks; None for an empty score."""
+    if not score.length:
+        return None
+    return 0, score.meter.bar_start(score.meter.position(score.length - 1).bar + 1)
+
+
+def bars_text(score: Score, start: int, end: int) -> str:
+    """E.g. "bars 3–6"."""
+    first, last = score.meter.position(start).bar, score.meter.position(end - 1).bar
+    return f"bar {first}" if first == last else f"bars {first}–{last}"
+
+
+def _names(score: Score, tracks: frozenset[int]) -> str:
+    names = [t.name or f"track {t.id + 1}" for t in score.tracks if t.id in tracks]
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def plan(session: Session, card: Card, task: Task, bars: int) -> Plan:
+    """What `task` would do with what is marked now."""
+    score, ticked = session.document.score, session.ticked
+    music = whole_bars(score)
+    span = session.span or music
+    if task in (Task.CREATE, Task.CONTINUE):
+        if task is Task.CONTINUE and music is None:
+            return Plan("Draw or open some music to continue first.")
+        if session.span is not None and task is Task.CREATE:
+            start, end = session.span
+        else:
+            start = music[1] if music else 0
+            first = score.meter.position(start).bar
+            end = score.meter.bar_start(max(first, 1) + bars)
+        where = bars_text(score, start, end)
+        into = f" in {_names(score, ticked)}" if ticked else ""
+        return Plan(f"{VERBS[task][0]} {where}{into}.", Region(start, end, ticked))
+    if music is None or span is None:
+        return Plan("Draw a melody or open a file first.")
+    where = bars_text(score, *span)
+    if task is Task.ACCOMPANY:
+        melody = score.track(session.active_track)
+        if not melody.notes.sounding(*span).any():
+            return Plan(
+                f"{melody.name or 'The active track'} has no notes in {where}: pick another."
+            )
+        rest = ticked - {melody.id}
+        into = f", into {_names(score, rest)}" if rest else ", on new tracks"
+        return Plan(f"Accompany {melody.name} in {where}{into}.", Region(*span, rest), melody.id)
+    if not ticked:
+        return Plan("Tick the voices that may change, at the left.")
+    return Plan(f"Rewrite {_names(score, ticked)} in {where}.", Region(*span, ticked))
+
+
+class Composer(QObject):
+    """Sends requests to the engine thread and puts its answers into the session.
+
+    One request at a time: asking again stops the one before. `device_changed(str)` tells the device
+    of the last request. `load` is handed to the engine (tests bring their own systems).
+    """
+
+    device_changed = Signal(str)
+
+    def __init__(self, session: Session, *, load: Load | None = None) -> None:
+        super().__init__(session)
+        self._session = session
+        self._bridge = Bridge(self._receive, self)
+        self._engine = Engine(self._bridge, load=load)
+        self._running = False
+
+    def generate(self, card: Card, task: Task, wishes: Wishes) -> None:
+        """Ask for music; what is missing is said as a message."""
+        session = self._session
+        found = plan(session, card, task, wishes.bars)
+        if found.region is None:
+            session.message.emit(found.sentence)
+            return
+        self.stop()
+        ask = Ask(
+            task,
+            session.document.score,
+            found.region,
+            card.values(wishes.params),
+            wishes.seed,
+            wishes.count,
+            found.melody,
+        )
+        if not self._running:
+            self._engine.start()
+            self._running = True
+        self._engine.inbox.put(messages.Generate(session.begin(card, ask), card.id, ask))
+
+    def stop(self) -> None:
+        """Stop the request at work; its proposals stay."""
+        job = self._session.job
+        if job is not None:
+            self._engine.inbox.put(messages.Cancel(job.request))
+            self._session.ended(job.request)
+
+    def close(self) -> None:
+        """Stop everything; waits a moment for the thread, never for a whole request."""
+        self.stop()
+        self._bridge.close()
+        if self._running:
+            self._engine.close(timeout_seconds=0.3)
+
+    def _receive(self, message: object) -> None:
+        session = self._session
+        match message:
+            case messages.Started(request, device):
+                session.started(request, device)
+                self.device_changed.emit(device)
+            case messages.Progressed(request, progress):
+                session.progressed(request, progress)
+            case messages.Proposed(request, proposal):
+                session.propose(request, proposal)
+            case messages.Finished(request):
+                session.ended(request)
+            case messages.Failed(request, sentence):
+                session.ended(request, sentence)
