@@ -114,9 +114,7 @@ def screen() -> bool:
 
 
 def pytest_options(words: Sequence[str]) -> list[str]:
-    """The tests' surroundings (in os.environ) and options: no screen needed, one thread a worker."""
-    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    """One worker a core, and the tests of one file in one worker: they share what they make."""
     workers = min(os.cpu_count() or 1, 4)
     spread = ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
     return [*spread, *words]
