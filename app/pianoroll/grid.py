@@ -7,24 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.timebase import PPQ, MeterMap
-
-SNAPS: tuple[tuple[str, int], ...] = (
-    ("Off", 0),
-    ("1/1", 4 * PPQ),
-    ("1/2", 2 * PPQ),
-    ("1/2 triplet", 4 * PPQ // 3),
-    ("1/4", PPQ),
-    ("1/4 triplet", 2 * PPQ // 3),
-    ("1/8", PPQ // 2),
-    ("1/8 triplet", PPQ // 3),
-    ("1/16", PPQ // 4),
-    ("1/16 triplet", PPQ // 6),
-    ("1/32", PPQ // 8),
-    ("1/32 triplet", PPQ // 12),
-    ("1/64", PPQ // 16),
-)
-"""The steps notes can snap to: name, ticks."""
+from models.timebase import MeterMap
 
 LEAST_BAR_PX, LEAST_BEAT_PX, LEAST_STEP_PX = 7.0, 9.0, 7.0
 """Lines closer together than this are not drawn: they would be noise."""
@@ -96,20 +79,15 @@ class Lines:
 def lines(meter: MeterMap, start: float, end: float, scale: float, step: int) -> Lines:
     """The lines in [start, end) that lie far enough apart at `scale` pixels a tick.
 
-    Bars thin out to every 2nd, 5th, 10th, 20th … when they crowd.
+    Bars thin out to every 2nd, 4th, 8th … (1, 5, 9 …) when they crowd.
     """
     first, last = max(int(start), 0), max(int(end), 1)
     bar = meter.position(first).bar
     final = meter.position(last).bar
     span = max(last - first, 1) / max(final - bar + 1, 1)
-    every = next(
-        n * 10**k for k in range(9) for n in (1, 2, 5) if n * 10**k * span * scale >= LEAST_BAR_PX
-    )
-    chosen = [b for b in range(bar - bar % every, final + 1, every) if b >= 0]
-    if 0 in chosen and not meter.pickup:
-        chosen.remove(0)
-    if every > 1 and bar <= 1 and 1 not in chosen:
-        chosen.insert(0, 1)
+    every = next(2**k for k in range(40) if 2**k * span * scale >= LEAST_BAR_PX)
+    shown = range(max(bar - (bar - 1) % every, 0), final + 1, every)
+    chosen = [b for b in shown if b > 0 or meter.pickup]
     numbers = tuple((b, meter.bar_start(b)) for b in chosen)
     ticks = np.array([t for _, t in numbers], np.int64)
     none = np.zeros(0, np.int64)

@@ -1,0 +1,139 @@
+"""Painting by the thousand: rectangles and picture fragments handed to QPainter as numpy buffers.
+
+A call costs the same for one note and for ten thousand, so a frame takes a few dozen calls whatever it
+shows. Measured on one core: 0.04 µs a rectangle, 0.4 µs a fragment; a Python loop needs 1 µs before it
+draws anything. Everything here paints in device pixels, so edges are crisp at every scale factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PySide6.QtCore import QRect, QRectF, Qt
+from PySide6.QtGui import QBrush, QColor, QFont, QFontMetricsF, QImage, QPainter, QPixmap
+from shiboken6 import Shiboken
+
+Ints = npt.NDArray[Any] | int
+
+
+class Rectangles:
+    """Filled rectangles, one call a brush.
+
+    The buffer lives as long as this object: Qt reads QRects (four int32: left, top, right, bottom, the
+    last two inclusive) straight from it.
+    """
+
+    def __init__(self, capacity: int = 4096) -> None:
+        self._allocate(capacity)
+
+    def _allocate(self, capacity: int) -> None:
+        self._buffer = np.zeros((capacity, 4), np.int32)
+        self._first: Any = Shiboken.wrapInstance(self._buffer.ctypes.data, QRect)
+
+    def fill(
+        self, painter: QPainter, brush: QBrush | QColor, x: Ints, y: Ints, w: Ints, h: Ints
+    ) -> None:
+        """Fill rectangles (arrays of one length, or single numbers broadcast) without an outline."""
+        n = max(np.size(x), np.size(y), np.size(w), np.size(h))
+        if min(np.size(x), np.size(y), np.size(w), np.size(h)) == 0:
+            return
+        if n > len(self._buffer):
+            self._allocate(2 * n)
+        used = self._buffer[:n]
+        used[:, 0] = x
+        used[:, 1] = y
+        used[:, 2] = used[:, 0] + np.asarray(w, np.int32) - 1
+        used[:, 3] = used[:, 1] + np.asarray(h, np.int32) - 1
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(brush)
+        painter.drawRects(self._first, n)
+
+
+class Labels:
+    """Short texts drawn once into a strip and copied from it: one call for all labels of a frame."""
+
+    FIELDS = 10  # x, y, source left, source top, width, height, scale x, scale y, rotation, opacity
+
+    def __init__(self, texts: Sequence[str], font: QFont, ink: QColor, dpr: float) -> None:
+        """`font` in logical pixels; the strip holds `dpr` times as many."""
+        scaled = QFont(font)
+        scaled.setPixelSize(max(round(font.pixelSize() * dpr), 1))
+        metrics = QFontMetricsF(scaled)
+        self.height = int(np.ceil(metrics.height()))
+        self.widths = np.array([np.ceil(metrics.horizontalAdvance(t)) + 2 for t in texts], np.int64)
+        strip = QPixmap(int(self.widths.max()), self.height * len(texts))
+        strip.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(strip)
+        painter.setFont(scaled)
+        painter.setPen(ink)
+        for i, text in enumerate(texts):
+            painter.drawText(
+                QRectF(1, i * self.height, strip.width(), self.height),
+                int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter),
+                text,
+            )
+        painter.end()
+        self._strip = strip
+        self._allocate(256)
+
+    def _allocate(self, capacity: int) -> None:
+        self._buffer = np.zeros((capacity, self.FIELDS), np.float64)
+        self._first: Any = Shiboken.wrapInstance(self._buffer.ctypes.data, QPainter.PixmapFragment)
+
+    def draw(self, painter: QPainter, which: npt.NDArray[Any], x: Ints, middle: Ints) -> None:
+        """Draw label `which[i]` with its left edge at x[i], vertically centred on middle[i]."""
+        n = len(which)
+        if not n:
+            return
+        if n > len(self._buffer):
+            self._allocate(2 * n)
+        width = self.widths[which]
+        used = self._buffer[:n]
+        used[:, 0] = np.asarray(x) + width / 2
+        used[:, 1] = np.asarray(middle) - (self.height // 2) + self.height / 2
+        used[:, 2] = 0
+        used[:, 3] = which * self.height
+        used[:, 4] = width
+        used[:, 5] = self.height
+        used[:, 6:8] = 1
+        used[:, 8] = 0
+        used[:, 9] = 1
+        painter.drawPixmapFragments(self._first, n, self._strip)
+
+
+@cache
+def hatching(ink: str, size: int) -> QBrush:
+    """A brush of diagonal lines "#aarrggbb", `size` device pixels from one to the next."""
+    image = QImage(size, size, QImage.Format.Format_ARGB32_Premultiplied)
+    image.fill(0)
+    thick = max(size // 4, 1)
+    for row in range(size):
+        for k in range(thick):
+            image.setPixelColor((size - row + k) % size, row, QColor(ink))
+    return QBrush(image)
+
+
+@cache
+def dashes(ink: str, on: int, off: int) -> QBrush:
+    """A brush of dots on a lattice: thin rectangles filled with it look dashed, in either direction."""
+    size = on + off
+    image = QImage(size, size, QImage.Format.Format_ARGB32_Premultiplied)
+    image.fill(0)
+    for x in range(size):
+        for y in range(size):
+            if (x + y) % size < on:
+                image.setPixelColor(x, y, QColor(ink))
+    return QBrush(image)
+
+
+def surface(width: int, height: int, dpr: float) -> QImage:
+    """An image of so many logical pixels, to be painted on in device pixels."""
+    return QImage(
+        max(int(np.ceil(width * dpr)), 1),
+        max(int(np.ceil(height * dpr)), 1),
+        QImage.Format.Format_RGB32,
+    )
