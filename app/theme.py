@@ -37,8 +37,8 @@ COLOURS: dict[str, str] = {
     "row_line": "#15171c",
     "octave_line": "#323845",
     "grid_bar": "#545d6e",
-    "grid_beat": "#323845",
-    "grid_sub": "#262b34",
+    "grid_beat": "#3a4150",
+    "grid_sub": "#292e38",
     "outside": "#121419",
     "key_white": "#ccd0d8",
     "key_black": "#23262d",
@@ -172,7 +172,7 @@ QSlider::handle:horizontal { width: 14px; height: 14px; margin: -5px 0; border-r
 QSlider::handle:horizontal:hover { background: white; }
 QScrollBar:horizontal { background: @window; height: 12px; margin: 0; }
 QScrollBar:vertical { background: @window; width: 12px; margin: 0; }
-QScrollBar::handle { background: @line; border-radius: 4px; margin: 2px; }
+QScrollBar::handle { background: #474f5d; border-radius: 4px; margin: 2px; }
 QScrollBar::handle:horizontal { min-width: 28px; }
 QScrollBar::handle:vertical { min-height: 28px; }
 QScrollBar::handle:hover { background: @text_faint; }

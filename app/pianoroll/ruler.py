@@ -127,9 +127,7 @@ class Ruler(QWidget):
             every *= 2
         for bar, tick in lines.numbers:
             if bar == 0 or (bar - 1) % every == 0:
-                painter.drawText(
-                    QPointF(round(view.x(tick)) + 5, LOOP_PX + 15), str(bar) if bar else "up"
-                )
+                painter.drawText(QPointF(round(view.x(tick)) + 5, LOOP_PX + 15), str(bar))
 
     def _paint_signs(self, painter: QPainter, clip: QRect) -> None:
         view, score = self._view.viewport, self._session.score
@@ -157,7 +155,7 @@ class Ruler(QWidget):
             (meter.tick >= view.left_tick) & (meter.tick < view.right_tick)
         ].tolist():
             above, below = meter.at(tick)
-            painter.drawText(QPointF(view.x(tick) + 22, self.height() - 16), f"{above}/{below}")
+            painter.drawText(QPointF(round(view.x(tick)) + 5, self.height() - 7), f"{above}/{below}")
 
     def _paint_playhead(self, painter: QPainter) -> None:
         x = self._playhead_x

@@ -50,9 +50,9 @@ def style(index: int, standing: str) -> Style:
     base = theme.voice(index).name()
     if standing == "muted":
         base = theme.blend(base, "#565d69", 0.85).name()
-    back = {"active": 0.0, "other": 0.3, "muted": 0.5}[standing]
+    back = {"active": 0.0, "other": 0.2, "muted": 0.3}[standing]
     fills = tuple(
-        theme.blend(base, ground, back + (1 - back) * 0.5 * (1 - level / (LEVELS - 1)) ** 1.3)
+        theme.blend(base, ground, back + 0.32 * (1 - level / (LEVELS - 1)))
         for level in range(LEVELS)
     )
     ghost = QColor(base)
@@ -227,7 +227,8 @@ class Scene:
             hatch = hatching("#70000000", max(round(5 * dpr), 4))
             args = x[locked], y[locked], width[locked], height[locked]
             self._rectangles.fill(painter, hatch, *args)
-            self._padlocks(painter, *args, dpr)
+            least = 46 if view.row >= NAME_ROW_PX else 16  # a name comes before the padlock
+            self._padlocks(painter, *args, dpr, least)
         if view.row >= NAME_ROW_PX:
             named = (width >= NAME_NOTE_PX * dpr) & ~faint
             self._label(
@@ -287,10 +288,11 @@ class Scene:
         w: npt.NDArray[Any],
         h: npt.NDArray[Any],
         dpr: float,
+        least: int,
     ) -> None:
-        """A padlock at the right end of notes that have room for one."""
+        """A padlock at the right end of the notes at least `least` logical pixels long."""
         u = max(round(dpr), 1)
-        room = (w >= 16 * u) & (h >= 9 * u)
+        room = (w >= least * u) & (h >= 9 * u)
         right, middle = (x + w)[room] - 11 * u, (y + h // 2)[room]
         fill, ink = self._rectangles.fill, theme.colour("ink")
         fill(painter, ink, right, middle - u, 7 * u, 4 * u)
