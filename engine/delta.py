@@ -7,14 +7,12 @@ thousand costs a few hundred bytes, in memory and on disk. A whole score is the 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from models.score import EMPTY, NO_CONTROLS, NOTE_DTYPES, Controls, Mask, Notes, Score, Track
 
-_ROW = sum(np.dtype(kind).itemsize for kind in NOTE_DTYPES.values())
 _MANY_IDS = 4
 """Ids are looked up in a table while the largest is below so many times the number of notes, plus a little."""
 
@@ -46,21 +44,6 @@ class Delta:
     tracks: tuple[TrackDelta, ...] = ()
     order: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     frame: tuple[Score, Score] | None = None
-
-    @cached_property
-    def nbytes(self) -> int:
-        """About how many bytes it holds."""
-        size = 256
-        for track in self.tracks:
-            size += 256 + _ROW * (len(track.removed) + len(track.added))
-            if track.controls is not None:
-                size += 11 * (len(track.controls[0]) + len(track.controls[1]))
-        if self.frame is not None:
-            size += sum(
-                24 * (len(s.tempo.tick) + len(s.meter.tick) + len(s.keys) + len(s.fermatas))
-                for s in self.frame
-            )
-        return size
 
     def inverse(self) -> Delta:
         """The way back."""

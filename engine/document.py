@@ -8,6 +8,7 @@ from typing import Protocol
 
 from engine.delta import Delta, between
 from engine.edits import distinct
+from engine.packed import DamagedError, label_of, pack, unpack
 from models.score import Score, UserError
 
 
@@ -78,10 +79,25 @@ HISTORY_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class Step:
-    """One commit in the history: what the user sees in the Edit menu, and what it changed."""
+    """One commit in the history, as `packed` bytes: what the Edit menu calls it, and what it changed."""
 
-    label: str
-    delta: Delta
+    data: bytes
+
+    @classmethod
+    def of(cls, label: str, old: Score, new: Score) -> Step:
+        """The step between two scores; UserError when it could not be read again."""
+        try:
+            return cls(pack(between(old, new), label))
+        except DamagedError as error:
+            raise UserError(f"“{label}” can't be kept: {error}.") from error
+
+    @property
+    def label(self) -> str:
+        return label_of(self.data)
+
+    @property
+    def delta(self) -> Delta:
+        return unpack(self.data)
 
 
 class Journal(Protocol):
@@ -168,12 +184,12 @@ class Document:
         if score == old:
             self.revert()
             return
-        step = Step(label, between(old, score))
+        step = Step.of(label, old, score)
         kept = [*self._steps[: self._position - self._first], step]
-        nbytes = sum(each.delta.nbytes for each in kept)
+        nbytes = sum(len(each.data) for each in kept)
         first = self._first
         while len(kept) > HISTORY_STEPS or (len(kept) > 1 and nbytes > HISTORY_BYTES):
-            nbytes -= kept.pop(0).delta.nbytes
+            nbytes -= len(kept.pop(0).data)
             first += 1
         if self.journal is not None:
             self.journal.commit(self._position + 1, step, score, first)
@@ -209,18 +225,18 @@ class Document:
         """Go one step back; a preview is dropped first. Nothing happens at the beginning."""
         done = self._position - self._first
         if done:
-            self._move(self._position - 1, self._steps[done - 1].delta.inverse())
+            self._move(self._position - 1, self._steps[done - 1], back=True)
 
     def redo(self) -> None:
         """Go one step forward again; a preview is dropped first. Nothing happens at the end."""
         done = self._position - self._first
         if done < len(self._steps):
-            self._move(self._position + 1, self._steps[done].delta)
+            self._move(self._position + 1, self._steps[done])
 
-    def _move(self, position: int, delta: Delta) -> None:
+    def _move(self, position: int, step: Step, *, back: bool = False) -> None:
         shown, old = self.shown, self._score
         try:
-            score = delta.apply(old)
+            score = (step.delta.inverse() if back else step.delta).apply(old)
         except ValueError as error:
             raise UserError(
                 f"This step of the history is damaged ({error}); the music as it stands is intact."
