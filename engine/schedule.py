@@ -132,15 +132,16 @@ def chase(table: Table, tick: float) -> list[bytes]:
         return []
     status, data1 = table.message[rows, 0], table.message[rows, 1]
     kind = status & 0xF0
-    # Aftertouch of single keys (0xA0) means nothing before its note sounds.
+    # Aftertouch of single keys means nothing before its note sounds; from 120 on, controllers are orders.
+    lasting = (kind != 0xA0) & ((kind != CONTROL) | (data1 < 120))
     slot = np.where(
         kind == CONTROL, status.astype(np.int64) * 128 + data1, status.astype(np.int64) * 128
     )
-    past = (table.tick[rows] <= tick) & (kind != 0xA0)
+    past = (table.tick[rows] <= tick) & lasting
     last = len(rows) - 1 - np.unique(slot[past][::-1], return_index=True)[1]
     last -= len(rows) - int(past.sum())
     found = [table.bytes_at(int(r)) for r in rows[past][np.sort(last)]]
-    later = np.setdiff1d(slot[~past & (kind != 0xA0)], slot[past])
+    later = np.setdiff1d(slot[~past & lasting], slot[past])
     resets: list[bytes] = []
     for code in later.tolist():
         state, controller = divmod(code, 128)

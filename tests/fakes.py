@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from queue import SimpleQueue
 from typing import Any, ClassVar
 
 import numpy as np
 
+from engine.clock import Message
+from engine.playback import Command, PortOpened
 from models.card import Card, Objective, Param, Representation, Task
 from models.score import Notes, Track, UserError
 from models.system import Ask, Context, Progress, Proposal
@@ -66,3 +69,57 @@ class ToySystem:
 
     def evaluate(self, data: Any, context: Context) -> Mapping[str, float]:
         raise UserError("Toy has nothing to measure.")
+
+
+class FakeClock:
+    """Time that passes only while somebody waits, with a script of (moment in ns, message) to deliver."""
+
+    def __init__(self, script: Iterable[tuple[int, Any]] = ()) -> None:
+        self.script = sorted(script, key=lambda step: step[0])
+        self.time = 0
+
+    def now(self) -> int:
+        return self.time
+
+    def wait(self, inbox: SimpleQueue[Message], until: int | None) -> Message | None:
+        if not inbox.empty():
+            return inbox.get_nowait()
+        if self.script and (until is None or self.script[0][0] <= max(until, self.time)):
+            moment, message = self.script.pop(0)
+            self.time = max(self.time, moment)
+            return message
+        if until is None:
+            raise AssertionError("the script ended without Quit")
+        self.time = max(self.time, until)
+        return None
+
+
+class RecordingPort:
+    """Remembers what it is sent as (moment, message); raises OSError while `broken`."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.sent: list[tuple[int, bytes]] = []
+        self.broken = False
+
+    def send(self, message: bytes) -> None:
+        if self.broken:
+            raise OSError("unplugged")
+        self.sent.append((self.clock.now(), message))
+
+
+class RecordingPorts:
+    """Opens a RecordingPort for every name it is asked for, at once, unless the name is in `missing`."""
+
+    def __init__(self, clock: FakeClock, inbox: SimpleQueue[Command]) -> None:
+        self.clock = clock
+        self.inbox = inbox
+        self.ports: dict[str, RecordingPort] = {}
+        self.open: frozenset[str] = frozenset()
+        self.missing: set[str] = set()
+
+    def want(self, names: frozenset[str]) -> None:
+        for name in sorted(names - self.open - self.missing):
+            port = self.ports.setdefault(name, RecordingPort(self.clock))
+            self.inbox.put(PortOpened(name, port))
+        self.open = names

@@ -1,0 +1,220 @@
+"""What one asks of the transport, and what it answers: frozen dataclasses that cross threads and a pipe.
+
+Ticks are positions in the score, moments are nanoseconds of `engine.clock`. A port is named by a string:
+"" the built-in synth, "virtual:NAME" a port this program offers to others, anything else an output of
+the system (see `engine.ports`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from engine.schedule import Table
+from models.timebase import PPQ, TempoMap
+
+SHORTEST_LOOP = PPQ // 16
+
+
+class Port(Protocol):
+    """Where messages go. `send` returns at once; OSError when the port is gone."""
+
+    def send(self, message: bytes) -> None: ...
+
+
+class Ports(Protocol):
+    """Whoever opens ports. It answers in the transport's inbox with PortOpened and PortLost."""
+
+    def want(self, names: frozenset[str]) -> None:
+        """Have exactly these ports open. Returns at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Load:
+    """Let `track` play `table` on `port` from now on, instead of what it played before."""
+
+    track: int
+    port: str
+    table: Table
+
+
+@dataclass(frozen=True)
+class Unload:
+    """Forget a track."""
+
+    track: int
+
+
+@dataclass(frozen=True)
+class Tempo:
+    """Follow this tempo map from now on; the position in the score stays."""
+
+    tempo: TempoMap
+
+
+@dataclass(frozen=True)
+class Play:
+    """Play from `tick` (None: from where it stands), up to `until` if given. Playing, it jumps."""
+
+    tick: int | None = None
+    until: int | None = None
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Stop where it is."""
+
+
+@dataclass(frozen=True)
+class Seek:
+    """Go to `tick`, and on playing if it plays."""
+
+    tick: int
+
+
+@dataclass(frozen=True)
+class Loop:
+    """From `end` jump back to `start`; start == end: don't. Something beyond `end` plays on.
+
+    ValueError for a loop shorter than SHORTEST_LOOP ticks or one that begins before 0.
+    """
+
+    start: int = 0
+    end: int = 0
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or (self and self.end - self.start < SHORTEST_LOOP):
+            raise ValueError(f"a loop must hold at least {SHORTEST_LOOP} ticks")
+
+    def __bool__(self) -> bool:
+        return self.start != self.end
+
+
+@dataclass(frozen=True)
+class SendClock:
+    """Send MIDI clock, start, stop, continue and song position to every open output, or don't."""
+
+    on: bool
+
+
+@dataclass(frozen=True)
+class Live:
+    """Send a channel message now. A note-on is lifted by its note-off, or by itself after `seconds`."""
+
+    port: str
+    message: bytes
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Panic:
+    """Silence everything on every open port, whatever is known to sound."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Ask for a Lateness; it counts anew from there."""
+
+
+@dataclass(frozen=True)
+class Quit:
+    """End all notes and return."""
+
+
+@dataclass(frozen=True, eq=False)
+class PortOpened:
+    """A wanted port is there: for the first time, or again after it was lost (`again`)."""
+
+    name: str
+    port: Port
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class PortLost:
+    """A port is gone, or could not be found; it is waited for."""
+
+    name: str
+
+
+Command = (
+    Load
+    | Unload
+    | Tempo
+    | Play
+    | Stop
+    | Seek
+    | Loop
+    | SendClock
+    | Live
+    | Panic
+    | Report
+    | Quit
+    | PortOpened
+    | PortLost
+)
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """At the moment `at` the playhead was at `tick`; it moves on from there if `playing`."""
+
+    tick: float = 0.0
+    at: int = 0
+    playing: bool = False
+
+    def position(self, tempo: TempoMap, now: int) -> float:
+        """The tick of the playhead at the moment `now`, by the tempo map the transport follows."""
+        if not self.playing or now <= self.at:
+            return self.tick
+        return float(tempo.ticks(tempo.second(self.tick) + (now - self.at) * 1e-9))
+
+    def moment(self, tempo: TempoMap, tick: float) -> int:
+        """When the playhead is at `tick`, the inverse of `position`."""
+        return self.at + round((tempo.second(tick) - tempo.second(self.tick)) * 1e9)
+
+
+@dataclass(frozen=True)
+class Lateness:
+    """How late each of the last messages of tracks left, in nanoseconds as flat int64 bytes."""
+
+    nanoseconds: bytes
+
+
+@dataclass(frozen=True)
+class PortBack:
+    """A port is open: for the first time or again."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Played:
+    """A message came in from the open MIDI input at the moment `at`."""
+
+    at: int
+    message: bytes
+
+
+@dataclass(frozen=True)
+class PortNames:
+    """The outputs and inputs there are now; sent at the start and whenever they change."""
+
+    outputs: tuple[str, ...]
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The transport runs, in process `pid`, with the priority the system granted ("SCHED_FIFO" …)."""
+
+    pid: int
+    priority: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The transport's process has ended without being asked to; it is started again."""
+
+
+Event = Anchor | Lateness | PortLost | PortBack | Played | PortNames | Ready | Ended
