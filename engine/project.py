@@ -223,15 +223,22 @@ def load(path: Path) -> Document:
     return content.document(None)
 
 
-def save_as(document: Document | Score, path: Path) -> None:
-    """Write a document with its history, or a score alone, to `path`: whole or not at all.
+def read_score(path: Path) -> Score:
+    """The score in `path`; see `load`."""
+    return load(path).score
 
-    The document is kept there from now on; an untitled file it was in before is removed, a named one
-    stays as it is. UserError when `path` can't be written, and then nothing has changed.
+
+def save_score(score: Score, path: Path) -> None:
+    """Write a new project of `score` to `path`, whole or not at all, and let it go; UserError as `create`."""
+    database.write(Path(os.path.realpath(path)), Document(score), False)
+
+
+def save_as(document: Document, path: Path) -> None:
+    """Write a document with its history to `path`, whole or not at all, and keep it there from now on.
+
+    An untitled file it was in before is removed, a named one stays as it is. UserError when `path` can't
+    be written, and then nothing has changed.
     """
-    if isinstance(document, Score):
-        database.write(Path(os.path.realpath(path)), Document(document), False)
-        return
     old = project_of(document)
     if old is not None and old.keeps(path):
         return  # every commit is there already
