@@ -97,6 +97,7 @@ DRAWINGS: dict[str, Callable[[QPainter, QColor], None]] = {
     "drop": _stroke(_lines(((6.5, 6.5), (17.5, 17.5)), ((17.5, 6.5), (6.5, 17.5))), width=2.2),
     "dice": _both(_stroke(_DICE, width=1.8), _fill(_PIPS)),
     "add": _stroke(_lines(((12, 5), (12, 19)), ((5, 12), (19, 12))), width=2.2),
+    "less": _stroke(_lines(((5, 12), (19, 12))), width=2.2),
     "lock": _both(_fill(_box(5.5, 10.5, 13, 9.5, 2)), _stroke(_arc(8, 4, 8, 12, 0, 180))),
     "magnet": _stroke(
         _lines(((6, 4.5), (6, 12))) + _arc(6, 6, 12, 12, 180, 180) + _lines(((18, 12), (18, 4.5))),

@@ -98,7 +98,7 @@ class Session(QObject):
         self,
         document: Document | None = None,
         *,
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.perf_counter,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)

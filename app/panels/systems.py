@@ -258,9 +258,17 @@ class ComposePanel(QWidget):
         for row, card in enumerate(self.model.shown):
             if card.id == system_id:
                 self.list.setCurrentIndex(self.model.index(row))
-                if task is not None and task in self.tasks:
-                    self.tasks[task].setChecked(True)
-                    self._set_task(task)
+                if task is not None:
+                    self.choose_task(task)
+
+    def choose_task(self, task: Task) -> None:
+        """Choose a task as a click would; one that the system lacks is said."""
+        if task in self.tasks:
+            self.tasks[task].setChecked(True)
+            self._set_task(task)
+        elif self.card is not None:
+            known = ", ".join(VERBS[t][0].lower() for t in self.tasks)
+            self.session.message.emit(f"{self.card.name} cannot {task}; it can {known}.")
 
     def wishes(self) -> Wishes:
         """What the form says."""

@@ -1,0 +1,200 @@
+"""Player: keeps the transport's tables equal to what the session shows, and the playhead true to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from app.bridge import Bridge
+from app.composer import whole_bars
+from app.session import Playhead, Session
+from engine import playback, schedule
+from engine.document import Change
+from models.score import Track
+
+PLAYING_MS, RESTING_MS = 30, 200
+"""Changes reach the transport this long after the first of them, while it plays and while it rests."""
+
+BUILT_IN = "Built-in synth"
+VIRTUAL = "virtual:Ricercar"
+
+
+class Link(Protocol):
+    """What the player needs of `engine.midi.MidiLink`."""
+
+    def send(self, command: playback.Command) -> None: ...
+
+    def close(self) -> None: ...
+
+
+OpenLink = Callable[[Callable[[playback.Event], None]], Link]
+
+
+def port_title(port: str) -> str:
+    """A port's name for the user."""
+    if not port:
+        return BUILT_IN
+    return f"{port.removeprefix('virtual:')} (virtual)" if port.startswith("virtual:") else port
+
+
+class Player(QObject):
+    """Plays the session through a link to the transport, which opens at `start`.
+
+    `ports_changed` follows `outputs` and `inputs`; `played(bytes)` is a message from the MIDI input.
+    """
+
+    ports_changed = Signal()
+    played = Signal(bytes)
+
+    def __init__(self, session: Session, open_link: OpenLink) -> None:
+        super().__init__(session)
+        self._session, self._open_link = session, open_link
+        self._bridge = Bridge(self._receive, self)
+        self._link: Link | None = None
+        self._loaded: dict[int, tuple[Track, bool]] = {}
+        self._tempo: object = None
+        self._lost: set[str] = set()
+        self._began = 0
+        self.outputs: tuple[str, ...] = ()
+        self.inputs: tuple[str, ...] = ()
+        self._later = QTimer(self, singleShot=True)
+        self._later.timeout.connect(self._synchronise)
+        session.changed.connect(self._changed)
+        session.loop_changed.connect(self._loop)
+        session.sought.connect(self.seek)
+        session.auditioned.connect(self._audition)
+
+    def start(self) -> None:
+        """Open the link; what the session holds is sent to it."""
+        if self._link is None:
+            self._link = self._open_link(self._bridge)
+            self._synchronise()
+
+    def close(self) -> None:
+        """End everything that sounds, and the link."""
+        self._later.stop()
+        self._bridge.close()
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    # --- commands ----------------------------------------------------------------------------------
+
+    def toggle(self) -> None:
+        """Play, or stop where it is."""
+        if self._session.playing:
+            self.send(playback.Stop())
+        else:
+            self.play()
+
+    def play(self) -> None:
+        """Play from the playhead; from the beginning when it stands at the end."""
+        session = self._session
+        music = whole_bars(session.heard)
+        if music is None:
+            session.message.emit("There is nothing to play yet: draw some notes, or open a file.")
+            return
+        tick = int(session.playhead_tick())
+        if session.loop is not None and not session.loop[0] <= tick < session.loop[1]:
+            tick = session.loop[0]
+        elif tick >= music[1]:
+            tick = 0
+        self._synchronise()
+        self._began = tick
+        self.send(playback.Play(tick, music[1]))
+
+    def stop(self) -> None:
+        """Stop and go back to where playing began; stopped already, go to the beginning."""
+        if self._session.playing:
+            self.send(playback.Stop())
+            self.seek(self._began)
+        else:
+            self.seek(0)
+
+    def seek(self, tick: int) -> None:
+        """Go to a tick, playing on if it plays."""
+        if self._link is None:
+            self._session.set_playhead(Playhead(float(tick)))
+        self._began = tick
+        self.send(playback.Seek(tick))
+
+    def panic(self) -> None:
+        """Silence everything, whatever is known to sound."""
+        self.send(playback.Panic())
+
+    def send_clock(self, on: bool) -> None:
+        """Send MIDI clock to every open output, or don't."""
+        self.send(playback.SendClock(on))
+
+    def send(self, command: playback.Command) -> None:
+        """A command to the transport; nothing when there is no link."""
+        if self._link is not None:
+            self._link.send(command)
+
+    # --- following the session -----------------------------------------------------------------------
+
+    def _changed(self, change: Change) -> None:
+        if not self._later.isActive():
+            self._later.start(PLAYING_MS if self._session.playing else RESTING_MS)
+
+    def _synchronise(self) -> None:
+        if self._link is None:
+            return
+        self._later.stop()
+        score = self._session.heard
+        if self._tempo is not score.tempo:
+            self._tempo = score.tempo
+            self.send(playback.Tempo(score.tempo))
+        audible = schedule.audible(score)
+        for track_id in set(self._loaded) - {t.id for t in score.tracks}:
+            del self._loaded[track_id]
+            self.send(playback.Unload(track_id))
+        for track in score.tracks:
+            heard = track.id in audible
+            before = self._loaded.get(track.id)
+            if before is None or before[0] is not track or before[1] != heard:
+                self._loaded[track.id] = track, heard
+                table = schedule.compile(track, audible=heard)
+                self.send(playback.Load(track.id, track.port, table))
+
+    def _loop(self) -> None:
+        loop = self._session.loop
+        self.send(playback.Loop(*loop) if loop is not None else playback.Loop())
+
+    def _audition(self, track_id: int, pitch: int, velocity: int) -> None:
+        track = next((t for t in self._session.heard.tracks if t.id == track_id), Track(0, ""))
+        if velocity:
+            program = bytes((schedule.PROGRAM | track.channel, track.program))
+            self.send(playback.Live(track.port, program))
+        kind = schedule.NOTE_ON if velocity else schedule.NOTE_OFF
+        self.send(playback.Live(track.port, bytes((kind | track.channel, pitch, velocity))))
+
+    # --- answers -----------------------------------------------------------------------------------
+
+    def _receive(self, event: object) -> None:
+        session = self._session
+        match event:
+            case playback.Anchor(tick, at, playing):
+                session.set_playhead(Playhead(tick, at * 1e-9, playing))
+            case playback.PortLost(name):
+                self._lost.add(name)
+                session.message.emit(
+                    f"{port_title(name)} is not there; its voices play on silently until it is."
+                )
+            case playback.PortBack(name):
+                if name in self._lost:
+                    self._lost.discard(name)
+                    session.message.emit(f"{port_title(name)} is back.")
+            case playback.PortNames(outputs, inputs):
+                self.outputs, self.inputs = outputs, inputs
+                self.ports_changed.emit()
+            case playback.Played(_, message):
+                self.played.emit(message)
+            case playback.Ended():
+                session.set_playhead(Playhead(session.playhead_tick()))
+                session.message.emit("Playback had to be started again.")
+                self._loaded, self._tempo = {}, None
+                self._synchronise()
+                self._loop()

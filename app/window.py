@@ -1,0 +1,524 @@
+"""The window: builds session, engine, player and views, and holds them together."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PySide6.QtCore import QSettings, Qt, QTimer
+from PySide6.QtGui import (
+    QAction,
+    QCloseEvent,
+    QDragEnterEvent,
+    QDropEvent,
+    QKeySequence,
+    QShowEvent,
+)
+from PySide6.QtWidgets import (
+    QApplication,
+    QDockWidget,
+    QLabel,
+    QMainWindow,
+    QMenu,
+    QToolBar,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app import dialogs, theme
+from app.actions import ACTIONS, MENUS, Action
+from app.banner import Banner
+from app.composer import Composer, whole_bars
+from app.errands import Errands
+from app.files import Files, blank, excerpt
+from app.panels.common import Elided, mark, tool
+from app.panels.devices import DevicesDialog
+from app.panels.proposals import ProposalsPanel
+from app.panels.systems import ComposePanel
+from app.panels.tracks import TracksPanel
+from app.panels.transport import TransportBar
+from app.pianoroll.commands import COMMANDS
+from app.pianoroll.roll import PianoRoll
+from app.player import Link, OpenLink, Player, port_title
+from app.scoreview import ScoreView
+from app.session import Session
+from engine import exchange, playback
+from engine.document import Change, Document
+from engine.worker import Load
+from models import catalogue
+from models.card import Card, Task
+from models.score import Score, UserError
+
+DEMO = "demo.mid"
+FIRST_SIZE = (1280, 720)
+
+
+def open_link(emit: Callable[[playback.Event], None]) -> Link:
+    """The transport in its own process. Its module is imported here: the window is up before."""
+    link: Link = importlib.import_module("engine.midi").MidiLink(emit)
+    return link
+
+
+class Window(QMainWindow):
+    """Everything the user sees. Sound and score start after the first painting.
+
+    `settings` remembers geometry, recent files and the last document. `load` is handed to the engine,
+    `link` opens the transport, `cards` are the systems offered: tests bring their own.
+    """
+
+    session: Session
+    files: Files
+    player: Player
+    roll: PianoRoll
+    tracks: TracksPanel
+    compose: ComposePanel
+
+    def __init__(
+        self,
+        session: Session,
+        settings: QSettings,
+        *,
+        cards: Sequence[Card] | None = None,
+        load: Load | None = None,
+        link: OpenLink = open_link,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.session, self._settings = session, settings
+        session.setParent(self)
+        self.setObjectName("window")
+        self.setAcceptDrops(True)
+        self.setDockNestingEnabled(True)
+        self._started = False
+        self._devices: DevicesDialog | None = None
+        self._actions: dict[str, QAction] = {}
+        self._docks: dict[str, QDockWidget] = {}
+        self.errands = Errands(self)
+        self.files = Files(session, self.errands, settings, self)
+        self.composer = Composer(session, load=load)
+        self.player = Player(session, link)
+
+        self.roll = PianoRoll(session)
+        self.tracks = TracksPanel(session)
+        self.transport = TransportBar(session)
+        self.compose = ComposePanel(
+            session,
+            self.composer,
+            catalogue.cards() if cards is None else cards,
+            rng or np.random.default_rng(),
+        )
+        self.proposals = ProposalsPanel(session)
+        self.score_view = ScoreView(session)
+        self.banner = Banner()
+        self._lay_out()
+        self._build_menus()
+        self._connect()
+        self._restore()
+        self._title()
+
+    # --- building ----------------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        centre = QWidget()
+        column = QVBoxLayout(centre)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.banner)
+        column.addWidget(self.roll, 1)
+        self.setCentralWidget(centre)
+        bar = QToolBar("Transport")
+        bar.setObjectName("transport_bar")
+        bar.setMovable(False)
+        bar.addWidget(self.transport)
+        self.drag = tool("drag", "drag_out", "Drag the selection, or the piece, into a DAW")
+        self.drag.pressed.connect(self.drag_music)
+        bar.addWidget(self.drag)
+        self.addToolBar(bar)
+        left, right = Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea
+        bottom = Qt.DockWidgetArea.BottomDockWidgetArea
+        self._dock("tracks", "Voices", self.tracks, self.tracks.header, left)
+        self._dock("compose", "Compose", self.compose, self.compose.header, right)
+        self._dock("proposals", "Proposals", self.proposals, self.proposals.header, right)
+        self._dock("score", "Score", self.score_view, self.score_view.header, bottom)
+        for corner, area in (
+            (Qt.Corner.BottomLeftCorner, left),
+            (Qt.Corner.BottomRightCorner, right),
+        ):
+            self.setCorner(corner, area)
+        self.resize(*FIRST_SIZE)
+        horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
+        self.resizeDocks([self._docks["tracks"], self._docks["compose"]], [232, 300], horizontal)
+        self.resizeDocks([self._docks["compose"], self._docks["proposals"]], [400, 230], vertical)
+        self.resizeDocks([self._docks["score"]], [190], vertical)
+        self.hint, self.device, self.busy = Elided("", "dim"), QLabel(), QLabel()
+        mark(self.device, "dim")
+        mark(self.busy, "dim")
+        self.device.setToolTip("Where the networks run")
+        status = self.statusBar()
+        status.setSizeGripEnabled(False)
+        status.setContentsMargins(8, 0, 8, 0)
+        status.addWidget(self.hint, 1)
+        status.addPermanentWidget(self.busy)
+        status.addPermanentWidget(self.device)
+
+    def _dock(
+        self, name: str, title: str, widget: QWidget, header: QWidget, area: Qt.DockWidgetArea
+    ) -> None:
+        dock = QDockWidget(title, self)
+        dock.setObjectName(name)
+        dock.setTitleBarWidget(header)
+        dock.setWidget(widget)
+        dock.visibilityChanged.connect(lambda _: self._refresh_actions())
+        self.addDockWidget(area, dock)
+        self._docks[name] = dock
+
+    def _build_menus(self) -> None:
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.NoContextMenu)
+        menus = {name: self.menuBar().addMenu(name) for name in MENUS}
+        for entry in ACTIONS:
+            menu = menus[entry.menu]
+            if entry.separate:
+                menu.addSeparator()
+            menu.addAction(self._action(entry))
+            if entry.name == "demo":
+                self._recent = QMenu("Open recent", menu)
+                menu.addMenu(self._recent)
+                self._recent.aboutToShow.connect(self._list_recent)
+            if entry.name == "redo":
+                self._add_commands(menu)
+        for menu in menus.values():
+            menu.setToolTipsVisible(True)
+        menus["Edit"].aboutToShow.connect(self._refresh_actions)
+
+    def _action(self, entry: Action) -> QAction:
+        action = QAction(entry.text, self)
+        action.setObjectName(entry.name)
+        action.setShortcuts([QKeySequence(s) for s in entry.shortcuts])
+        action.setToolTip(entry.tip)
+        action.setStatusTip(entry.tip)
+        action.setCheckable(entry.checked is not None)
+
+        def run() -> None:
+            entry.run(self)
+            self._refresh_actions()
+
+        action.triggered.connect(run)
+        self._actions[entry.name] = action
+        return action
+
+    def _add_commands(self, menu: QMenu) -> None:
+        """What the roll's own keys do, for those who look for it in the menu."""
+        notes = QMenu("Notes", menu)
+        notes.setToolTipsVisible(True)
+        menu.addSeparator()
+        menu.addMenu(notes)
+        for command in COMMANDS:
+            keys = QKeySequence(command.keys[0]).toString(QKeySequence.SequenceFormat.NativeText)
+            action = QAction(f"{command.tip}\t{keys}", notes)
+            action.setToolTip(command.tip)
+            action.triggered.connect(lambda _=False, c=command: c.run(self.session))
+            notes.addAction(action)
+
+    def _connect(self) -> None:
+        session, player, transport = self.session, self.player, self.transport
+        session.message.connect(self.banner.say)
+        self.errands.failed.connect(self.banner.say)
+        self.errands.busy_changed.connect(
+            lambda what: self.busy.setText(f"{what}…" if what else "")
+        )
+        session.changed.connect(self._changed)
+        for signal in (session.loop_changed, session.proposals_changed, session.job_changed):
+            signal.connect(self._refresh_actions)
+        self.files.opened.connect(self._opened)
+        self.files.leaving.connect(self._leaving)
+        self.composer.device_changed.connect(self.device.setText)
+        self.roll.hinted.connect(self.hint.say)
+        self.tracks.drag_out.connect(self._drag_track)
+        transport.play.connect(self.toggle)
+        transport.stop.connect(player.stop)
+        transport.rewind.connect(lambda: session.seek(0))
+        transport.loop.connect(lambda _: self.toggle_loop())
+        transport.devices.connect(self.show_devices)
+
+    def _restore(self) -> None:
+        geometry, state = self._settings.value("geometry"), self._settings.value("docks")
+        if geometry is not None and state is not None:
+            self.restoreGeometry(geometry)
+            self.restoreState(state)
+
+    # --- starting and ending -----------------------------------------------------------------------
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.roll.setFocus()
+        if not self._started:
+            self._started = True
+            QTimer.singleShot(50, self.player.start)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self._settings.setValue("geometry", self.saveGeometry())
+        self._settings.setValue("docks", self.saveState())
+        self.hide()
+        self.session.revert()
+        self.composer.close()
+        self.errands.close()
+        self.score_view.close_engraver()
+        self.player.close()
+        self.files.close()
+        self._settings.sync()
+        super().closeEvent(event)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if self._dropped(event) is not None:
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        path = self._dropped(event)
+        if path is not None:
+            event.acceptProposedAction()
+            self.files.open_path(path)
+
+    def _dropped(self, event: QDropEvent) -> Path | None:
+        paths = [Path(u.toLocalFile()) for u in event.mimeData().urls() if u.isLocalFile()]
+        return next((p for p in paths if p.suffix.lower() in exchange.READERS), None)
+
+    # --- what changed --------------------------------------------------------------------------------
+
+    def _changed(self, change: Change) -> None:
+        if change.committed:
+            self._refresh_actions()
+        if change.tracks:
+            ports = sorted({t.port for t in self.session.score.tracks}) or [""]
+            self.transport.show_port(
+                port_title(ports[0]) if len(ports) == 1 else f"{len(ports)} outputs"
+            )
+
+    def _leaving(self) -> None:
+        self.roll.cancel()
+        self.composer.stop()
+
+    def _opened(self) -> None:
+        self._title()
+        self.banner.hide()
+        kept = getattr(self.session.document.journal, "path", None)
+        self._settings.setValue("last", str(kept) if kept is not None else "")
+        self._refresh_actions()
+
+    def _title(self) -> None:
+        self.setWindowTitle(f"{self.files.name} – Ricercar")
+
+    def _refresh_actions(self) -> None:
+        if not self._actions:
+            return
+        document, session = self.session.document, self.session
+        for name, label in (("undo", document.undo_label), ("redo", document.redo_label)):
+            self._actions[name].setEnabled(label is not None)
+            self._actions[name].setText(f"{name.capitalize()} {label or ''}".strip())
+        shown = session.shown_candidate is not None
+        for name in ("hear", "keep", "drop", "next_candidate", "previous_candidate"):
+            self._actions[name].setEnabled(shown)
+        for entry in ACTIONS:
+            if entry.checked is not None:
+                self._actions[entry.name].setChecked(entry.checked(self))
+
+    def _list_recent(self) -> None:
+        self._recent.clear()
+        for path in self.files.recent:
+            action = QAction(path.name, self._recent)
+            action.setToolTip(str(path))
+            action.triggered.connect(lambda _=False, p=path: self.files.open_path(p))
+            self._recent.addAction(action)
+        self._recent.setToolTipsVisible(True)
+        if self._recent.isEmpty():
+            nothing = self._recent.addAction("Nothing yet")
+            nothing.setEnabled(False)
+
+    # --- what actions do -----------------------------------------------------------------------------
+
+    def undo(self) -> None:
+        """Take the last step back (a drag under way is let go first)."""
+        self.roll.cancel()
+        self.session.undo()
+
+    def redo(self) -> None:
+        """Do again what was taken back."""
+        self.roll.cancel()
+        self.session.redo()
+
+    def toggle(self) -> None:
+        """Play, or stop where it is."""
+        self.player.toggle()
+
+    def toggle_loop(self) -> None:
+        """Loop the marked bars (everything when none are), or end the loop."""
+        session = self.session
+        if session.loop is None:
+            session.set_loop(session.span or whole_bars(session.score))
+        else:
+            session.set_loop(None)
+        self.transport.refresh()
+
+    def escape(self) -> None:
+        """Let go of the drag; else stop the request; else stop hearing; else clear the selection."""
+        if self.roll.cancel():
+            return
+        if self.session.job is not None:
+            self.composer.stop()
+        elif self.session.hearing:
+            self.session.revert()
+        else:
+            self.session.select(())
+
+    def mark_all(self) -> None:
+        """Mark every bar that holds music."""
+        self.session.set_span(whole_bars(self.session.score))
+
+    def hear(self) -> None:
+        """Hear the shown candidate, or what it would replace."""
+        shown = self.session.shown_candidate
+        if self.session.hearing:
+            self.session.revert()
+        elif shown is not None:
+            self.session.hear(shown.key)
+
+    def keep(self) -> None:
+        """Keep the shown candidate."""
+        shown = self.session.shown_candidate
+        if shown is not None:
+            self.session.keep(shown.key)
+
+    def drop(self) -> None:
+        """Drop the shown candidate."""
+        shown = self.session.shown_candidate
+        if shown is not None:
+            self.session.drop([shown.key])
+
+    def step_candidate(self, by: int) -> None:
+        """Show another candidate, and hear it if one is heard."""
+        session = self.session
+        keys = [c.key for c in session.candidates]
+        shown = session.shown_candidate
+        if shown is None or not keys:
+            return
+        key = keys[(keys.index(shown.key) + by) % len(keys)]
+        if session.hearing:
+            session.hear(key)
+        else:
+            session.show_candidate(key)
+
+    def remove_active_track(self) -> None:
+        """Remove the active track."""
+        if self.session.active_track >= 0:
+            self.tracks.remove_track(self.session.active_track)
+
+    def ask_meter(self) -> None:
+        """Ask for a metre from the playhead's bar on."""
+        dialogs.ask_meter(self, self.session)
+
+    def ask_key(self) -> None:
+        """Ask for a key from the playhead's bar on."""
+        dialogs.ask_key(self, self.session)
+
+    def drag_music(self) -> None:
+        """Drag the selected notes, or the whole piece, out as a MIDI file."""
+        score = self.session.document.score
+        if self.session.selection:
+            score = excerpt(score, self.session.selected)
+        self.files.drag_out(score, self.files.name, self.drag)
+        self.drag.setDown(False)
+
+    def _drag_track(self, track_id: int) -> None:
+        score = self.session.document.score
+        track = score.track(track_id)
+        self.files.drag_out(excerpt(score, track.notes.id), track.name, self.tracks)
+
+    def open_demo(self) -> None:
+        """Open the demonstration chorale anew."""
+        self.files.adopt(demo(), "Demonstration")
+        self.prepare_demo()
+
+    def prepare_demo(self) -> None:
+        """Mark bars and voices so that Generate is the next thing to press."""
+        session = self.session
+        score = session.document.score
+        music = whole_bars(score)
+        if music is None:
+            return
+        last = score.meter.position(music[1] - 1).bar
+        session.set_span((score.meter.bar_start(1), score.meter.bar_start(min(last, 4) + 1)))
+        lower = [t.id for t in score.tracks[1:]]
+        session.set_ticked(lower)
+        self.compose.choose("deep_bach", Task.REGENERATE)
+
+    def dock_shown(self, name: str) -> bool:
+        """Whether a dock is open."""
+        return not self._docks[name].isHidden()
+
+    def toggle_dock(self, *names: str) -> None:
+        """Open or close docks together."""
+        show = not self.dock_shown(names[0])
+        for name in names:
+            self._docks[name].setVisible(show)
+
+    def toggle_compose(self) -> None:
+        """Open or close the compose panel and the tray."""
+        self.toggle_dock("compose", "proposals")
+
+    def toggle_full_screen(self) -> None:
+        """Use the whole screen, or not."""
+        if self.isFullScreen():
+            self.showNormal()
+        else:
+            self.showFullScreen()
+
+    def show_devices(self) -> None:
+        """Show where everything sounds."""
+        if self._devices is None:
+            self._devices = DevicesDialog(self.session, self.player, self)
+        self._devices.refresh()
+        self._devices.show()
+        self._devices.raise_()
+
+    def show_keys(self) -> None:
+        """Show every key and what the mouse does."""
+        dialogs.show_keys(self)
+
+    def show_about(self) -> None:
+        """Say what this is."""
+        dialogs.show_about(self)
+
+
+def demo() -> Score:
+    """The demonstration chorale; an empty piece when it is missing."""
+    from importlib import resources
+
+    with resources.as_file(resources.files("assets") / "scores" / DEMO) as path:
+        try:
+            return exchange.read(path)
+        except UserError:
+            return blank()
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Open the window, with a file when one is named, and work until it is closed."""
+    application = QApplication([sys.argv[0], *arguments])
+    application.setApplicationName("Ricercar")
+    application.setDesktopFileName("ricercar")
+    theme.apply(application)
+    settings = QSettings(
+        QSettings.Format.IniFormat, QSettings.Scope.UserScope, "Ricercar", "Ricercar"
+    )
+    window = Window(Session(Document(blank())), settings)
+    last = Path(str(settings.value("last", "")))
+    if arguments:
+        window.files.adopt(blank(), "")
+        QTimer.singleShot(0, lambda: window.files.open_path(Path(arguments[0])))
+    elif last.is_file():
+        window.files.open_path(last)
+    if window.session.document.journal is None:
+        window.open_demo()
+    window.show()
+    return application.exec()

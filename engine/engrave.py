@@ -1,0 +1,157 @@
+"""Engraving: a Score as pages of SVG, one system (line of music) a page, made in a process of its own.
+
+verovio holds the interpreter while it lays a score out (0.2 s and more), so a thread would stop the
+window's painting; a process does not. `serve` is that process's whole life; it imports no Qt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from xml.etree import ElementTree
+
+from models.score import Score, UserError
+from models.timebase import PPQ
+
+SVG = "http://www.w3.org/2000/svg"
+XLINK = "http://www.w3.org/1999/xlink"
+SHORTEST_PAGE = 100
+"""verovio's least page height: every page then holds exactly one system."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How wide a line of music is, in pixels, the size of its notes in percent, and the ink's colour."""
+
+    width: int
+    scale: int
+    ink: str = "#000000"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Engrave `score`, the page with `tick` first. Answers quote `serial`."""
+
+    serial: int
+    score: Score
+    layout: Layout
+    tick: int = 0
+
+
+@dataclass(frozen=True)
+class Laid:
+    """The score is laid out on `pages` pages. `bars` are (tick, element id, page) of every bar, in order."""
+
+    serial: int
+    pages: int
+    bars: tuple[tuple[int, str, int], ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page (counted from 0) as SVG that draws without nesting or style sheets."""
+
+    serial: int
+    page: int
+    svg: bytes
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The score could not be engraved, and why."""
+
+    serial: int
+    sentence: str
+
+
+def engrave(job: Job) -> Iterator[Laid | Page]:
+    """Lay out and draw: one Laid, then every page once. UserError when the score can't be notated."""
+    # Imported here, in the engraver's process: the window names this module's messages only.
+    import verovio
+
+    from engine import musicxml
+
+    toolkit = verovio.toolkit()
+    verovio.enableLog(verovio.LOG_OFF)
+    toolkit.setOptions(
+        {
+            "scale": job.layout.scale,
+            "pageWidth": max(round(job.layout.width * 100 / job.layout.scale), 600),
+            "pageHeight": SHORTEST_PAGE,
+            "adjustPageHeight": True,
+            "breaks": "auto",
+            "header": "none",
+            "footer": "none",
+            "svgViewBox": True,
+            "pageMarginTop": 20,
+            "pageMarginBottom": 20,
+            "pageMarginLeft": 40,
+            "pageMarginRight": 30,
+            "xmlIdSeed": 1,
+        }
+    )
+    if not toolkit.loadData(musicxml.to_text(job.score)):
+        raise UserError("This music can't be shown as a score; the piano roll shows all of it.")
+    pages: int = toolkit.getPageCount()
+    bars = tuple(
+        (
+            round(moment["qstamp"] * PPQ),
+            moment["measureOn"],
+            toolkit.getPageWithElement(moment["measureOn"]) - 1,
+        )
+        for moment in toolkit.renderToTimemap({"includeMeasures": True})
+        if "measureOn" in moment
+    )
+    yield Laid(job.serial, pages, bars)
+    first = max((page for tick, _, page in bars if tick <= job.tick), default=0)
+    for page in [*range(first, pages), *range(first)]:
+        yield Page(job.serial, page, flatten(toolkit.renderToSVG(page + 1), job.layout.ink))
+
+
+def flatten(svg: str, ink: str) -> bytes:
+    """verovio's SVG as QtSvg can draw it: the inner <svg> as a scaled group, the style sheet as attributes."""
+    ElementTree.register_namespace("", SVG)
+    ElementTree.register_namespace("xlink", XLINK)
+    root = ElementTree.fromstring(svg)
+    width = float(root.get("viewBox", "0 0 1 1").split()[2])
+    for child in list(root):
+        if child.tag == f"{{{SVG}}}style":
+            root.remove(child)
+        elif child.tag == f"{{{SVG}}}svg":
+            inner = float(child.attrib.pop("viewBox").split()[2])
+            child.tag = f"{{{SVG}}}g"
+            child.attrib.pop("color", None)
+            scale = f"scale({width / inner:.6g})"
+            child.attrib.update({"transform": scale, "stroke": ink, "fill": ink})
+    for element in root.iter(f"{{{SVG}}}text"):
+        element.set("stroke", "none")
+    return re.sub(rb"currentColor", ink.encode(), ElementTree.tostring(root))
+
+
+def serve(connection: Connection) -> None:
+    """Engrave every Job that comes through `connection`; a newer one ends the one at hand. Ends when
+    the other side closes."""
+    job: Job | None = None
+    while True:
+        try:
+            job = job or connection.recv()
+            while connection.poll():
+                job = connection.recv()
+            assert job is not None
+            job = _one(connection, job)
+        except (EOFError, OSError):
+            return
+
+
+def _one(connection: Connection, job: Job) -> Job | None:
+    """Do one job; returns the newer one that cut it short, if any."""
+    try:
+        for answer in engrave(job):
+            connection.send(answer)
+            if connection.poll():
+                return connection.recv()  # type: ignore[no-any-return]
+    except UserError as error:
+        connection.send(Refused(job.serial, str(error)))
+    return None
