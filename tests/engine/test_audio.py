@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import time
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import miniaudio
@@ -365,3 +367,42 @@ def test_a_broken_soundfont_is_said_in_a_sentence(tmp_path: Path) -> None:
             Synth(tmp_path / "broken.sf2")
     with pytest.raises(UserError, match=r"absent\.sf2"):
         Synth(tmp_path / "absent.sf2")
+
+
+@pytest.fixture
+def jack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A JACK server of this test's own, with the dummy driver, which the environment points to."""
+    name = f"ricercar-audio-{os.getpid()}"
+    monkeypatch.setenv("JACK_DEFAULT_SERVER", name)
+    command = ["jackd", "-n", name, "--no-realtime", "-d", "dummy", "-r", "48000", "-p", "256"]
+    with (tmp_path / "jackd.txt").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            ready = ["jack_wait", "-s", name, "-w", "-t", "10"]
+            assert subprocess.run(ready, stdout=log, stderr=log).returncode == 0
+            yield
+        finally:
+            server.terminate()
+            server.wait(10)
+
+
+@pytest.mark.skipif(shutil.which("jack_rec") is None, reason="JACK is not installed")
+@pytest.mark.usefixtures("jack")
+def test_a_jack_server_hears_the_port(tmp_path: Path) -> None:
+    port = BuiltInPort(backends=[miniaudio.Backend.JACK])
+    try:
+        assert port.problem is None
+        port.send(b"\xc0\x44\x90\x45\x5a")
+        time.sleep(0.2)
+        file = str(tmp_path / "heard.wav")
+        options = ["-f", file, "-d", "1", "-b", "16", "Ricercar:playback0", "Ricercar:playback1"]
+        subprocess.run(["jack_rec", *options], check=True, capture_output=True, timeout=20)
+    finally:
+        port.close()
+    with wave.open(file) as wav:
+        assert wav.getframerate() == 48_000
+        data = np.frombuffer(wav.readframes(wav.getnframes()), "<i2").reshape(-1, 2)
+    heard = (data / 32767).astype(np.float32)
+    assert rms(heard) > 0.02
+    # The same frames at 48,000 a second, read as if at 44,100, sound lower by this much.
+    assert abs(cents_off(heard, 69 - 12 * np.log2(48_000 / SAMPLE_RATE))) < 15
