@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from models.timebase import MeterMap
 
-LEAST_BAR_PX, LEAST_BEAT_PX, LEAST_STEP_PX = 7.0, 9.0, 7.0
+LEAST_BAR_PX, LEAST_BEAT_PX, LEAST_STEP_PX = 12.0, 9.0, 7.0
 """Lines closer together than this are not drawn: they would be noise."""
 
 
@@ -76,10 +77,12 @@ class Lines:
     steps: npt.NDArray[np.int64]
 
 
+@lru_cache(maxsize=4)
 def lines(meter: MeterMap, start: float, end: float, scale: float, step: int) -> Lines:
     """The lines in [start, end) that lie far enough apart at `scale` pixels a tick.
 
-    Bars thin out to every 2nd, 4th, 8th … (1, 5, 9 …) when they crowd.
+    Bars thin out to every 2nd, 4th, 8th … (1, 5, 9 …) when they crowd. The last answers are kept:
+    canvas, ruler and velocity lane ask the same for every frame.
     """
     first, last = max(int(start), 0), max(int(end), 1)
     bar = meter.position(first).bar

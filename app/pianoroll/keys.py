@@ -31,10 +31,18 @@ class Keys(QWidget):
         self._sound: Sound | None = None
         self._hovered = -1
         self._down = -1
-        view.changed.connect(self.update)
+        self._rows = (0, 0, 0)
+        view.changed.connect(self._on_view)
 
     def sizeHint(self) -> QSize:
         return QSize(WIDTH_PX, 300)
+
+    def _on_view(self) -> None:
+        view = self._view.viewport
+        rows = (view.row, view.scroll_y, view.height)
+        if rows != self._rows:  # scrolling in time leaves the keys as they are
+            self._rows = rows
+            self.update()
 
     def hover(self, pitch: int) -> None:
         """Light up a key (−1: none)."""

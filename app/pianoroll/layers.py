@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil, floor
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,10 @@ class Layer:
 
     def span(self, start: float, end: float) -> slice:
         """The slice of notes that can sound in [start, end); some in it may end before `start`."""
+        # Whole numbers: a float would have numpy convert the column before every search.
         return slice(
-            int(np.searchsorted(self.reach, start, side="right")),
-            int(np.searchsorted(self.notes.onset, end, side="left")),
+            int(self.reach.searchsorted(floor(start), side="right")),
+            int(self.notes.onset.searchsorted(ceil(end), side="left")),
         )
 
     def at(self, tick: float, pitch: int, slack: float = 0.0) -> int | None:
@@ -107,20 +109,3 @@ def topmost(
             if found is not None and not layer.faint[found]:
                 return layer, found
     return None
-
-
-def thinned(
-    x: npt.NDArray[Any], pitch: npt.NDArray[Any], width: npt.NDArray[Any], wide: int = 2
-) -> npt.NDArray[Any]:
-    """Indices, ascending, of the notes worth drawing when many share a pixel: those more than `wide`
-    pixels long, and the last of the others that begin in each (pixel column, pitch)."""
-    short = np.flatnonzero(width <= wide)
-    if not len(short):
-        return np.arange(len(x))
-    first = int(x.min())
-    cell = (x[short].astype(np.int64) - first) * 128 + pitch[short]
-    last = np.full(int(cell.max()) + 1, -1, np.int64)
-    last[cell] = short
-    keep = width > wide
-    keep[last[last >= 0]] = True
-    return np.flatnonzero(keep)

@@ -17,7 +17,8 @@ from PySide6.QtCore import QRect, QRectF, Qt
 from PySide6.QtGui import QBrush, QColor, QFont, QFontMetricsF, QImage, QPainter, QPixmap
 from shiboken6 import Shiboken
 
-Ints = npt.NDArray[Any] | int
+Row = npt.NDArray[Any]
+Ints = Row | int
 
 
 class Rectangles:
@@ -38,16 +39,51 @@ class Rectangles:
         self, painter: QPainter, brush: QBrush | QColor, x: Ints, y: Ints, w: Ints, h: Ints
     ) -> None:
         """Fill rectangles (arrays of one length, or single numbers broadcast) without an outline."""
-        n = max(np.size(x), np.size(y), np.size(w), np.size(h))
-        if min(np.size(x), np.size(y), np.size(w), np.size(h)) == 0:
-            return
-        if n > len(self._buffer):
-            self._allocate(2 * n)
-        used = self._buffer[:n]
+        n = self._put(0, x, y, w, h)
+        if n:
+            self._draw(painter, brush, n)
+
+    def fill_cut(
+        self, painter: QPainter, brush: QBrush | QColor, x: Row, y: Row, w: Row, h: Row, cut: int
+    ) -> None:
+        """Fill rectangles whose corners lack a square of `cut` pixels, where they are large enough."""
+        large = (w >= 5 * cut) & (h >= 5 * cut)
+        if not large.all():
+            small = ~large
+            self.fill(painter, brush, x[small], y[small], w[small], h[small])
+            x, y, w, h = x[large], y[large], w[large], h[large]
+        n = self._put(0, x + cut, y, w - 2 * cut, h)
+        if n:
+            n += self._put(n, x, y + cut, cut, h - 2 * cut)
+            n += self._put(n, x + w - cut, y + cut, cut, h - 2 * cut)
+            self._draw(painter, brush, n)
+
+    def frame(
+        self, painter: QPainter, brush: QBrush | QColor, x: Row, y: Row, w: Row, h: Row, t: int
+    ) -> None:
+        """Fill only the rims, `t` pixels thick."""
+        n = self._put(0, x, y, w, t)
+        if n:
+            n += self._put(n, x, y + h - t, w, t)
+            n += self._put(n, x, y + t, t, h - 2 * t)
+            n += self._put(n, x + w - t, y + t, t, h - 2 * t)
+            self._draw(painter, brush, n)
+
+    def _put(self, at: int, x: Ints, y: Ints, w: Ints, h: Ints) -> int:
+        """Write rectangles into the buffer from `at` on; returns how many."""
+        n = next((len(a) for a in (x, y, w, h) if isinstance(a, np.ndarray)), 1)
+        if at + 4 * n > len(self._buffer):
+            written = self._buffer[:at].copy()
+            self._allocate(2 * (at + 4 * n))
+            self._buffer[:at] = written
+        used = self._buffer[at : at + n]
         used[:, 0] = x
         used[:, 1] = y
-        used[:, 2] = used[:, 0] + np.asarray(w, np.int32) - 1
-        used[:, 3] = used[:, 1] + np.asarray(h, np.int32) - 1
+        used[:, 2] = used[:, 0] + (w - 1)
+        used[:, 3] = used[:, 1] + (h - 1)
+        return n
+
+    def _draw(self, painter: QPainter, brush: QBrush | QColor, n: int) -> None:
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(brush)
         painter.drawRects(self._first, n)

@@ -64,6 +64,7 @@ class PianoRoll(QWidget):
         session.changed.connect(self._on_changed)
         session.playhead_changed.connect(self._on_playhead)
         session.selection_changed.connect(self._on_selection)
+        self.view.length = session.score.length
         self.setFocusProxy(self.canvas)
 
     def _arrange(self) -> None:
@@ -143,7 +144,7 @@ class PianoRoll(QWidget):
         view = self.view.viewport
         x = view.x(self.session.playhead_tick())
         x = x if 0 <= x <= view.width else view.width / 2
-        self.view.show(view.zoomed_time(ZOOM**notches, x))
+        self.view.zoom_time(ZOOM**notches, x)
 
     def zoom_pitch(self, steps: int) -> None:
         """Make rows higher or lower, about the middle."""
@@ -192,6 +193,7 @@ class PianoRoll(QWidget):
             self.view.show(view.scrolled(dy=value - view.scroll_y))
 
     def _on_changed(self, change: Change) -> None:
+        self.view.length = self.session.score.length
         if change.structure and change.title and change.tempo and change.meter:
             self.fit()  # another document
         else:

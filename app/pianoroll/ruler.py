@@ -106,9 +106,7 @@ class Ruler(QWidget):
 
     def _paint_bars(self, painter: QPainter, clip: QRect) -> None:
         view, meter = self._view.viewport, self._session.score.meter
-        step = self._session.snap
-        left, right = view.tick(clip.left() - LABEL_PX), view.tick(clip.right() + 2)
-        lines = grid.lines(meter, left, right, view.scale, step)
+        lines = grid.lines(meter, view.left_tick, view.right_tick, view.scale, self._session.snap)
         bottom = self.height() - 1
         for ticks, height, name in (
             (lines.beats, 6, "grid_bar"),
@@ -126,7 +124,8 @@ class Ruler(QWidget):
         while apart * every / gap < LABEL_PX:
             every *= 2
         for bar, tick in lines.numbers:
-            if bar == 0 or (bar - 1) % every == 0:
+            near = clip.left() - LABEL_PX <= view.x(tick) <= clip.right()
+            if near and (bar == 0 or (bar - 1) % every == 0):
                 painter.drawText(QPointF(round(view.x(tick)) + 5, LOOP_PX + 15), str(bar))
 
     def _paint_signs(self, painter: QPainter, clip: QRect) -> None:
@@ -155,7 +154,9 @@ class Ruler(QWidget):
             (meter.tick >= view.left_tick) & (meter.tick < view.right_tick)
         ].tolist():
             above, below = meter.at(tick)
-            painter.drawText(QPointF(round(view.x(tick)) + 5, self.height() - 7), f"{above}/{below}")
+            painter.drawText(
+                QPointF(round(view.x(tick)) + 5, self.height() - 7), f"{above}/{below}"
+            )
 
     def _paint_playhead(self, painter: QPainter) -> None:
         x = self._playhead_x

@@ -9,20 +9,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PySide6.QtGui import QBrush, QColor, QFont, QPainter
+from PySide6.QtCore import QRect
+from PySide6.QtGui import QBrush, QColor, QFont, QImage, QPainter
 
 from app import theme
 from app.pianoroll import grid
-from app.pianoroll.layers import LEVELS, Layer, thinned
-from app.pianoroll.painting import Labels, Rectangles, dashes, hatching
+from app.pianoroll.layers import LEVELS, Layer
+from app.pianoroll.painting import Labels, Rectangles, Row, dashes, hatching
 from app.pianoroll.viewport import PITCHES, Viewport
 from models.score import Score
 
 WHITE = np.array([p % 12 in (0, 2, 4, 5, 7, 9, 11) for p in range(PITCHES)])
 SHARP_NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 FLAT_NAMES = ("C", "D♭", "D", "E♭", "E", "F", "G♭", "G", "A♭", "A", "B♭", "B")
-CROWD = 12_000
-"""With more notes than this in sight, those that share a pixel are drawn once."""
+CROWD = 5_000
+"""With more notes than this in sight they are stamped into a picture instead of drawn one by one."""
+LONG_PX = 24
+"""Notes longer than this are drawn as rectangles all the same."""
 NAME_ROW_PX, NAME_NOTE_PX = 11, 20
 """Rows this high and notes this wide carry their names."""
 
@@ -102,7 +105,7 @@ class Scene:
         fill(painter, theme.colour("octave_line"), 0, bottom[tonic] - hair, width, hair)
         if span is not None:
             self._span(painter, view, span, width, height, dpr)
-        lines = grid.lines(score.meter, view.tick(0), view.right_tick, view.scale, step)
+        lines = grid.lines(score.meter, view.left_tick, view.right_tick, view.scale, step)
         for ticks, name in (
             (lines.steps, "grid_sub"),
             (lines.beats, "grid_beat"),
@@ -155,21 +158,77 @@ class Scene:
         flats: bool = False,
     ) -> None:
         """The notes of all layers, the active one last. The painter works in device pixels."""
-        crowded = 0
-        for layer in layers:
-            span = layer.span(view.left_tick, view.right_tick)
-            crowded += span.stop - span.start
-        for layer in sorted(layers, key=lambda layer: (layer.active, not layer.muted)):
-            self._layer(painter, view, layer, dpr, crowded > CROWD, flats)
+        order = sorted(layers, key=lambda layer: (layer.active, not layer.muted))
+        spans = [layer.span(view.left_tick, view.right_tick) for layer in order]
+        if sum(span.stop - span.start for span in spans) > CROWD:
+            self._crowd(painter, view, order, dpr)
+        else:
+            for layer in order:
+                self._layer(painter, view, layer, dpr, flats)
+
+    def _crowd(self, painter: QPainter, view: Viewport, order: Sequence[Layer], dpr: float) -> None:
+        """Thousands of notes a few pixels long: stamped into a picture of one line a pitch, which is
+        then stretched. The cost is that of the picture, not of the notes."""
+        width = int(np.ceil(view.width * dpr))
+        low, high = view.pitches
+        cells = np.zeros((high - low + 1, width), np.uint8)
+        flat = cells.reshape(-1)
+        shades = [0]
+        rest: list[tuple[QColor, Row, Row, Row]] = []
+        for layer in order:
+            notes, span = layer.notes, layer.span(view.left_tick, view.right_tick)
+            pitch, onset = notes.pitch[span], notes.onset[span]
+            x = view.xs(onset, dpr)
+            right = np.minimum(view.xs(onset + notes.duration[span], dpr), width)
+            x = np.maximum(x, 0)
+            long = right - x
+            shown = np.flatnonzero((pitch >= low) & (pitch <= high) & (right > 0) & (x < width))
+            x, long = x[shown], long[shown]
+            at = (high - pitch[shown].astype(np.int64)) * width + x
+            level = notes.velocity[span][shown] // (128 // LEVELS)
+            level[layer.selected[span][shown]] = LEVELS
+            code = (level + len(shades)).astype(np.uint8)
+            flat[at] = code
+            look = self._look(layer)
+            shades += [shade.rgb() for shade in (*look.fills, theme.colour("selected"))]
+            more = np.flatnonzero((long > 1) & (long <= LONG_PX))
+            for k in range(1, LONG_PX):
+                more = more[long[more] > k]
+                if not len(more):
+                    break
+                flat[at[more] + k] = code[more]
+            wide = long > LONG_PX
+            if wide.any():
+                rest.append(
+                    (look.fills[-1], x[wide], pitch[shown][wide].astype(np.int64), long[wide])
+                )
+        pixels = np.array(shades, np.uint32)[cells]
+        picture = QImage(
+            pixels.data,
+            width,
+            len(cells),
+            QImage.Format.Format_ARGB32_Premultiplied,
+        )
+        edges = self._tops(view, np.arange(low, high + 2), dpr)
+        target = QRect(0, int(edges[-1]), width, int(edges[0] - edges[-1]))
+        painter.drawImage(target, picture)
+        for shade, x, pitch, long in rest:
+            y = self._tops(view, pitch + 1, dpr)
+            self._rectangles.fill(painter, shade, x, y, long, self._tops(view, pitch, dpr) - y)
+        if view.row >= 5:
+            hair = max(round(dpr), 1)
+            self._rectangles.fill(
+                painter, theme.colour("row_line"), 0, edges[:-1] - hair, width, hair
+            )
+
+    @staticmethod
+    def _look(layer: Layer) -> Style:
+        return style(
+            layer.colour, "muted" if layer.muted else "active" if layer.active else "other"
+        )
 
     def _layer(
-        self,
-        painter: QPainter,
-        view: Viewport,
-        layer: Layer,
-        dpr: float,
-        crowded: bool,
-        flats: bool,
+        self, painter: QPainter, view: Viewport, layer: Layer, dpr: float, flats: bool
     ) -> None:
         notes, span = layer.notes, layer.span(view.left_tick, view.right_tick)
         if span.start >= span.stop:
@@ -182,36 +241,29 @@ class Scene:
         edge = int(view.width * dpr) + 8
         x = view.xs(onset[shown], dpr).clip(-8, edge)
         width = view.xs(end[shown], dpr).clip(-8, edge) - x
-        if crowded:
-            kept = thinned(x, pitch[shown], width)
-            shown, x, width = shown[kept], x[kept], width[kept]
         pitch = pitch[shown]
         y = self._tops(view, pitch + 1, dpr)
         height = self._tops(view, pitch, dpr) - y
         gap = max(round(dpr), 1)
         width = np.maximum(width - gap * (width > 3 * gap), gap)
         height = np.maximum(height - gap * (view.row >= 5), 1)
-        look = style(
-            layer.colour, "muted" if layer.muted else "active" if layer.active else "other"
-        )
+        look = self._look(layer)
         index = shown + span.start
         faint, picked = layer.faint[index], layer.selected[index]
         level = notes.velocity[index] // (128 // LEVELS)
         for k, fill in enumerate(look.fills):
             m = (level == k) & ~faint & ~picked
-            self._bodies(painter, fill, x[m], y[m], width[m], height[m], gap)
-        if not crowded:
-            m = ~faint & ~picked & (width > 6 * gap)
-            onset_w = 2 * gap
-            self._rectangles.fill(
-                painter, look.edge, x[m], y[m] + gap, onset_w, height[m] - 2 * gap
-            )
+            if m.any():
+                self._rectangles.fill_cut(painter, fill, x[m], y[m], width[m], height[m], gap)
+        m = ~faint & ~picked & (width > 6 * gap)
+        self._rectangles.fill(painter, look.edge, x[m], y[m] + gap, 2 * gap, height[m] - 2 * gap)
         if faint.any():
             outline = QBrush(QColor(look.ghost))
-            self._frames(painter, outline, x[faint], y[faint], width[faint], height[faint], gap)
+            args = x[faint], y[faint], width[faint], height[faint]
+            self._rectangles.frame(painter, outline, *args, gap)
         if picked.any():
             args = x[picked], y[picked], width[picked], height[picked]
-            self._bodies(painter, theme.colour("selected"), *args, gap)
+            self._rectangles.fill_cut(painter, theme.colour("selected"), *args, gap)
             rim = gap + (1 if dpr > 1 else 0)
             inner = (args[2] > 4 * rim) & (args[3] > 4 * rim)
             self._rectangles.fill(
@@ -241,44 +293,6 @@ class Scene:
                 dpr,
                 flats,
             )
-
-    def _bodies(
-        self,
-        painter: QPainter,
-        fill: QColor | QBrush,
-        x: npt.NDArray[Any],
-        y: npt.NDArray[Any],
-        w: npt.NDArray[Any],
-        h: npt.NDArray[Any],
-        gap: int,
-    ) -> None:
-        """Note bodies; those large enough have their corners cut, by drawing a cross of two rectangles."""
-        if not len(x):
-            return
-        large = (w >= 5 * gap) & (h >= 5 * gap)
-        small = ~large
-        rectangles = self._rectangles
-        rectangles.fill(painter, fill, x[small], y[small], w[small], h[small])
-        x, y, w, h = x[large], y[large], w[large], h[large]
-        rectangles.fill(painter, fill, x + gap, y, w - 2 * gap, h)
-        rectangles.fill(painter, fill, x, y + gap, gap, h - 2 * gap)
-        rectangles.fill(painter, fill, x + w - gap, y + gap, gap, h - 2 * gap)
-
-    def _frames(
-        self,
-        painter: QPainter,
-        brush: QBrush,
-        x: npt.NDArray[Any],
-        y: npt.NDArray[Any],
-        w: npt.NDArray[Any],
-        h: npt.NDArray[Any],
-        t: int,
-    ) -> None:
-        fill = self._rectangles.fill
-        fill(painter, brush, x, y, w, t)
-        fill(painter, brush, x, y + h - t, w, t)
-        fill(painter, brush, x, y + t, t, h - 2 * t)
-        fill(painter, brush, x + w - t, y + t, t, h - 2 * t)
 
     def _padlocks(
         self,
@@ -348,4 +362,4 @@ class Scene:
             body.setAlpha(150 if heard else 64)
             self._rectangles.fill(painter, body, x, y, width, height)
             rim = dashes(look.rim, max(round(4 * dpr), 3), max(round(3 * dpr), 2))
-            self._frames(painter, rim, x, y, width, height, t)
+            self._rectangles.frame(painter, rim, x, y, width, height, t)

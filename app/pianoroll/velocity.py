@@ -114,7 +114,13 @@ class VelocityLane(QWidget):
         view, hair = self._view.viewport, max(round(dpr), 1)
         levels = np.rint(np.array([self._y(v) for v in (32, 64, 96, 127)]) * dpr).astype(np.int32)
         self._rectangles.fill(painter, theme.colour("grid_sub"), 0, levels, width, hair)
-        lines = grid.lines(self._session.score.meter, view.tick(0), view.right_tick, view.scale, 0)
+        lines = grid.lines(
+            self._session.score.meter,
+            view.left_tick,
+            view.right_tick,
+            view.scale,
+            self._session.snap,
+        )
         for ticks, name in ((lines.beats, "grid_sub"), (lines.bars, "grid_beat")):
             self._rectangles.fill(painter, theme.colour(name), view.xs(ticks, dpr), 0, hair, height)
         for layer in sorted(self._canvas.layers, key=lambda layer: layer.active):
@@ -126,7 +132,8 @@ class VelocityLane(QWidget):
 
     def _stems(self, painter: QPainter, layer: Layer, dpr: float, height: int) -> None:
         view, notes = self._view.viewport, layer.notes
-        span = slice(*np.searchsorted(notes.onset, [view.left_tick - 1, view.right_tick]))
+        edges = np.array([view.left_tick - 1, view.right_tick + 1], np.int64)
+        span = slice(*notes.onset.searchsorted(edges))
         if span.start >= span.stop:
             return
         x = view.xs(notes.onset[span], dpr)

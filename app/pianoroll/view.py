@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from PySide6.QtCore import QObject, QPointF, Qt, Signal
 from PySide6.QtGui import QWheelEvent
 
 from app.pianoroll.viewport import Viewport
+from models.timebase import PPQ
 
 NOTCH = 120
 """What Qt calls one notch of a wheel, in eighths of a degree."""
@@ -15,10 +14,15 @@ LINE_PX = 56.0
 """Pixels scrolled a notch."""
 ZOOM = 1.22
 """Magnification a notch."""
+LEAST_TICKS = 64 * PPQ
+"""Even an empty piece can be zoomed out to this much."""
 
 
 class View(QObject):
-    """Holds the viewport; `changed` follows every change of it."""
+    """Holds the viewport; `changed` follows every change of it.
+
+    `length` is the piece's in ticks: one can't zoom out much further than to see it whole.
+    """
 
     changed = Signal()
 
@@ -26,6 +30,7 @@ class View(QObject):
         super().__init__(parent)
         self._viewport = Viewport()
         self._zoom_rest = 0.0
+        self.length = 0
 
     @property
     def viewport(self) -> Viewport:
@@ -42,10 +47,18 @@ class View(QObject):
         """The canvas has another size now."""
         old = self._viewport
         self.show(
-            replace(old).resized(
+            old.resized(
                 old.width if width is None else width, old.height if height is None else height
             )
         )
+
+    def zoom_time(self, factor: float, x: float) -> None:
+        """Magnify in time about x."""
+        old = self._viewport
+        least = old.width / (1.25 * max(self.length, LEAST_TICKS))
+        if factor < 1:
+            factor = min(max(factor, least / old.scale), 1.0)
+        self.show(old.zoomed_time(factor, x))
 
     def wheel(self, event: QWheelEvent, at: QPointF, *, sideways: bool = False) -> None:
         """Scroll, or zoom about `at` (canvas coordinates): with Ctrl in time, with Ctrl+Shift in pitch.
@@ -63,7 +76,7 @@ class View(QObject):
                 self._zoom_rest -= steps
                 self.show(self._viewport.zoomed_pitch(steps, at.y()))
             else:
-                self.show(self._viewport.zoomed_time(ZOOM**turn, at.x()))
+                self.zoom_time(ZOOM**turn, at.x())
             return
         if not pixels.isNull():
             dx, dy = -float(pixels.x()), -float(pixels.y())
