@@ -141,13 +141,15 @@ QPushButton[primary="true"]:disabled {
 QPushButton[danger="true"] { color: @danger; }
 QLabel[dim="true"] { color: @text_dim; }
 QLabel[title="true"] { color: @text; font-weight: 600; }
-QLineEdit, QSpinBox, QDoubleSpinBox, QComboBox, QPlainTextEdit, QTextEdit {
+QLineEdit, QAbstractSpinBox, QComboBox, QPlainTextEdit, QTextEdit {
     background: @field; border: 1px solid @line; border-radius: 4px; padding: 3px 6px;
     selection-background-color: @accent_deep; selection-color: white; }
 QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QComboBox:focus { border-color: @accent; }
 QLineEdit:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled, QComboBox:disabled {
     color: @text_faint; background: @panel; }
 QAbstractSpinBox QLineEdit { border: none; padding: 0; background: transparent; }
+QAbstractSpinBox { padding: 3px 0px; }
+QAbstractSpinBox::up-button, QAbstractSpinBox::down-button { width: 0; height: 0; border: none; }
 QComboBox::drop-down { border: none; width: 18px; }
 QComboBox QAbstractItemView {
     background: @panel; border: 1px solid @line; selection-background-color: @accent_deep; }

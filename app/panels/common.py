@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QFontMetrics, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QWidget
+from PySide6.QtWidgets import (
+    QAbstractSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QWidget,
+)
 
 from app import icons, theme
 
@@ -89,3 +97,8 @@ def header(title: str, *tools: QWidget) -> QWidget:
         row.addWidget(widget)
     made.setMinimumHeight(34)
     return made
+
+
+def spin_text(spin: QAbstractSpinBox) -> None:
+    """Keep a spin box's text off its frame, which the stylesheet cannot."""
+    spin.lineEdit().setTextMargins(5, 0, 5, 0)

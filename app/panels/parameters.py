@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.panels.common import label
+from app.panels.common import label, spin_text
 from models.card import Card, Param, Value
 
 SLIDER_STEPS = 1000
@@ -50,8 +50,8 @@ class NumberEdit(QWidget):
             decimal.setSingleStep(0.05 if self._high - self._low <= 5 else 0.5)
             decimal.setRange(self._low, self._high)
             self.spin = decimal
-        self.spin.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
-        self.spin.setFixedWidth(56)
+        spin_text(self.spin)
+        self.spin.setFixedWidth(60)
         self.spin.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.spin.setAccessibleName(param.name)
         layout = QHBoxLayout(self)
@@ -115,7 +115,7 @@ class RangeEdit(QWidget):
         layout.setSpacing(6)
         for spin, name in ((self.low, "lowest"), (self.high, "highest")):
             spin.setRange(int(param.minimum), int(param.maximum))
-            spin.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+            spin_text(spin)
             spin.setAccessibleName(f"{name} {param.name}")
             layout.addWidget(spin, 1)
         layout.insertWidget(1, label("to", "dim"))

@@ -28,7 +28,7 @@ from PySide6.QtWidgets import (
 
 from app import theme
 from app.composer import VERBS, Composer, Wishes, plan
-from app.panels.common import Elided, button, header, label, mark, tool
+from app.panels.common import Elided, button, header, label, mark, spin_text, tool
 from app.panels.parameters import ParameterForm
 from app.session import Session
 from models.card import Card, Task, Value
@@ -176,9 +176,9 @@ class ComposePanel(QWidget):
         ):
             spin.setRange(low, high)
             spin.setValue(value)
+            spin_text(spin)
             spin.setToolTip(tip)
             spin.setAccessibleName(tip)
-            spin.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.count.setObjectName("count")
         self.seed.setObjectName("seed")
         self.dice = tool("dice", "new_seed", "A new seed for every request", side=15)
@@ -197,8 +197,8 @@ class ComposePanel(QWidget):
             numbers.addWidget(widget)
         numbers.addWidget(self.seed, 1)
         numbers.addWidget(self.dice)
-        self.count.setFixedWidth(34)
-        self.bars.setFixedWidth(38)
+        self.count.setFixedWidth(40)
+        self.bars.setFixedWidth(44)
 
         self.generate_button = button("Generate", "generate", "Ask for music (Ctrl+G)")
         mark(self.generate_button, "primary")

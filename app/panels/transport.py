@@ -6,7 +6,6 @@ import numpy as np
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QFont, QFontDatabase
 from PySide6.QtWidgets import (
-    QAbstractSpinBox,
     QComboBox,
     QDoubleSpinBox,
     QFrame,
@@ -16,7 +15,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.panels.common import label, tool
+from app.panels.common import label, spin_text, tool
 from app.session import SNAPS, Session
 from engine import edits
 from engine.document import Change
@@ -87,7 +86,7 @@ class TransportBar(QWidget):
         self.loop_button = tool("loop", "loop", "Loop the marked bars (L)")
         self.loop_button.setCheckable(True)
         for made in (self.rewind_button, self.play_button, self.stop_button, self.loop_button):
-            made.setFixedSize(36, 32)
+            made.setFixedSize(34, 28)
 
         mono = QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont)
         mono.setPointSizeF(self.font().pointSizeF() * 1.45)
@@ -107,7 +106,7 @@ class TransportBar(QWidget):
         self.tempo.setRange(5, 999)
         self.tempo.setDecimals(1)
         self.tempo.setKeyboardTracking(False)
-        self.tempo.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+        spin_text(self.tempo)
         self.tempo.setFixedWidth(62)
         self.tempo.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.tempo.setToolTip("Tempo in quarter notes a minute")
@@ -123,7 +122,7 @@ class TransportBar(QWidget):
         self.show_port("Built-in synth")
 
         row = QHBoxLayout(self)
-        row.setContentsMargins(8, 4, 8, 4)
+        row.setContentsMargins(4, 0, 4, 0)
         row.setSpacing(5)
         for widget in (
             self.rewind_button,
