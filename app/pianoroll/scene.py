@@ -43,6 +43,7 @@ class Style:
     edge: QColor
     picked: QColor
     ghost: QColor
+    stem: QColor
     rim: str
 
 
@@ -65,6 +66,7 @@ def style(index: int, standing: str) -> Style:
         edge=theme.blend(base, "#ffffff", 0.45 if standing == "active" else 0.1),
         picked=theme.blend(base, "#ffffff", 0.62),
         ghost=ghost,
+        stem=theme.blend(base, theme.COLOURS["row_black"], 0.6),
         rim="#ff" + theme.blend(base, "#ffffff", 0.25).name()[1:],
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRect, QSize, Qt, Signal
 from PySide6.QtGui import (
-    QColor,
     QImage,
     QMouseEvent,
     QPainter,
@@ -29,6 +28,8 @@ from engine.document import Change
 REACH_PX = 5.0
 """A stem this near to the mouse counts as under it."""
 TOP_PX = 7
+DENSE_PX = 3
+"""With notes closer than this the stems lose their heads, and the other tracks' go."""
 
 
 class VelocityLane(QWidget):
@@ -134,7 +135,9 @@ class VelocityLane(QWidget):
         view, notes = self._view.viewport, layer.notes
         edges = np.array([view.left_tick - 1, view.right_tick + 1], np.int64)
         span = slice(*notes.onset.searchsorted(edges))
-        if span.start >= span.stop:
+        count = span.stop - span.start
+        dense = count > self.width() / DENSE_PX
+        if count == 0 or (dense and not layer.active):
             return
         x = view.xs(notes.onset[span], dpr)
         velocity, picked = notes.velocity[span].astype(np.int64), layer.selected[span]
@@ -149,13 +152,12 @@ class VelocityLane(QWidget):
         look = style(layer.colour, "active" if layer.active else "other")
         fill = self._rectangles.fill
         if not layer.active:
-            faint = QColor(look.fills[-1])
-            faint.setAlpha(90)
-            fill(painter, faint, x, y, u, height - y)
+            fill(painter, look.stem, x, y, u, height - y)
             return
         for mask, shade in ((~picked, look.fills[-1]), (picked, theme.colour("selected"))):
-            fill(painter, shade, x[mask], y[mask], 2 * u, height - y[mask])
-            fill(painter, shade, x[mask] - u, y[mask] - 2 * u, 6 * u, 4 * u)
+            fill(painter, shade, x[mask], y[mask], u if dense else 2 * u, height - y[mask])
+            if not dense:
+                fill(painter, shade, x[mask] - u, y[mask] - 2 * u, 6 * u, 4 * u)
 
     def _y(self, velocity: float) -> float:
         return self.height() - (self.height() - TOP_PX) * velocity / 127
