@@ -12,6 +12,7 @@ import ctypes
 import sys
 import tempfile
 import wave
+import weakref
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -221,10 +222,12 @@ class BuiltInPort:
         self._inbox: deque[bytes] = deque()
         self._device: miniaudio.PlaybackDevice | None = None
         try:
-            self._device = open_device(backends)
+            self._device = device = open_device(backends)
+            # Also at exit: the device's thread would wait for an interpreter that waits for it.
+            weakref.finalize(self, device.close)
             sound = self._play()
             next(sound)
-            self._device.start(sound)
+            device.start(sound)
         except miniaudio.MiniaudioError:
             self.close()
             self.problem = (

@@ -261,6 +261,15 @@ def test_the_port_plays_on_a_device_until_closed() -> None:
     assert len(synth.blocks) == count
 
 
+def test_a_program_that_forgets_the_port_still_ends() -> None:
+    script = (
+        "import miniaudio; from engine.audio import BuiltInPort;"
+        "p = BuiltInPort(backends=[miniaudio.Backend.NULL]); p.send(b'\\x90\\x45\\x5a')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_without_a_sound_device_the_port_says_so_and_works() -> None:
     port = BuiltInPort(Synth(), [miniaudio.Backend.AAUDIO])  # Android's
     assert port.problem is not None
