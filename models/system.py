@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from models.card import Card, Task, Value
-from models.score import Region, Score, Track, splice
+from models.score import Key, Region, Score, Track, splice
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Proposal:
 
     `tracks` hold only the new notes, all inside `region`; a track id the score lacks is a new track.
     `final` is False while the sampler still works on it. `figures` may carry what the system thinks
-    of it (e.g. nats per note).
+    of it (e.g. nats per note). `fermatas` and `keys` are those of a piece made from nothing: they are
+    taken over by a score that has none.
     """
 
     candidate: int
@@ -46,6 +47,7 @@ class Proposal:
     tracks: tuple[Track, ...]
     final: bool = False
     fermatas: tuple[int, ...] = ()
+    keys: tuple[Key, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
 
     def apply(self, score: Score) -> Score:
@@ -53,6 +55,8 @@ class Proposal:
         spliced = splice(score, self.region, self.tracks)
         if self.fermatas and not score.fermatas:
             spliced = replace(spliced, fermatas=self.fermatas)
+        if self.keys and not score.keys:
+            spliced = replace(spliced, keys=self.keys)
         return spliced
 
 
