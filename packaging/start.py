@@ -170,14 +170,17 @@ def prepare(level: str) -> None:
             return  # another start did it while this one waited
         if level != "command" and sys.platform.startswith("linux"):
             system_packages(testing=level == "test")
-        if stamp.get("command") != digest or not PYTHON.exists():
+        fresh = stamp.get("command") != digest or not PYTHON.exists()
+        if fresh:
             make_environment()
             install_torch()
-            install("Ricercar and its dependencies", "--editable", str(CHECKOUT))
             install("the synth", "--no-deps", "--requirement", str(NO_DEPS))
-            stamp = {"command": digest}
+            stamp = {}
         if level == "test":
-            install("the tools for tests", "--editable", f"{CHECKOUT}[dev]")
+            install("Ricercar, its dependencies, the tools for tests", "-e", f"{CHECKOUT}[dev]")
+        elif fresh:
+            install("Ricercar and its dependencies", "-e", str(CHECKOUT))
+        stamp["command"] = digest
         stamp[level] = digest
         STAMP.write_text(json.dumps(stamp), encoding="utf-8")
         say("ready.")
