@@ -1,0 +1,27 @@
+"""`ricercar bench`: which function takes which figures. A benchmark measures and prints; it asserts nothing."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+
+from models.score import UserError
+
+BENCHMARKS = {
+    "gibbs": "engine.bench_gibbs:run",
+    "midi": "engine.bench_midi:run",
+    "roll": "app.bench_roll:run",
+    "start": "app.bench_start:run",
+    "durability": "engine.bench_durability:run",
+}
+"""Name → module:function, which takes nothing and returns figure name → number."""
+
+
+def run(name: str) -> Mapping[str, float]:
+    """Take the figures of one benchmark; UserError when there is none of that name."""
+    if name not in BENCHMARKS:
+        raise UserError(f"There is no benchmark {name!r}; choose one of {', '.join(BENCHMARKS)}.")
+    module, _, function = BENCHMARKS[name].partition(":")
+    # By name, because some of them lie in `app` or bring torch, and the engine imports neither.
+    take: Callable[[], Mapping[str, float]] = getattr(importlib.import_module(module), function)
+    return take()
