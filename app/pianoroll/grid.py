@@ -89,8 +89,8 @@ def lines(meter: MeterMap, start: float, end: float, scale: float, step: int) ->
     final = meter.position(last).bar
     span = max(last - first, 1) / max(final - bar + 1, 1)
     every = next(2**k for k in range(40) if 2**k * span * scale >= LEAST_BAR_PX)
-    shown = range(max(bar - (bar - 1) % every, 0), final + 1, every)
-    chosen = [b for b in shown if b > 0 or meter.pickup]
+    shown = range(bar - (bar - 1) % every, final + 1, every)
+    chosen = [b for b in shown if b > 0 or (b == 0 and meter.pickup)]
     numbers = tuple((b, meter.bar_start(b)) for b in chosen)
     ticks = np.array([t for _, t in numbers], np.int64)
     none = np.zeros(0, np.int64)
