@@ -1,4 +1,4 @@
-"""Player: keeps the transport's tables equal to what the session shows, and the playhead true to it."""
+"""Player: lets the transport play what the session shows, and keeps the session's playhead true to it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,27 @@ from app.composer import whole_bars
 from app.session import Playhead, Session
 from engine import playback, schedule
 from engine.document import Change
-from models.score import Track
+from models.score import Score, Track
 
 PLAYING_MS, RESTING_MS = 30, 200
 """Changes reach the transport this long after the first of them, while it plays and while it rests."""
+
+CLOSE_SECONDS = 0.5
+"""How long the window waits for the last notes to be ended."""
 
 BUILT_IN = "Built-in synth"
 VIRTUAL = "virtual:Ricercar"
 
 
+Message = playback.Command | playback.Show | playback.Listen
+
+
 class Link(Protocol):
     """What the player needs of `engine.midi.MidiLink`."""
 
-    def send(self, command: playback.Command) -> None: ...
+    def send(self, command: Message) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self, seconds: float = ...) -> None: ...
 
 
 OpenLink = Callable[[Callable[[playback.Event], None]], Link]
@@ -42,19 +48,17 @@ def port_title(port: str) -> str:
 class Player(QObject):
     """Plays the session through a link to the transport, which opens at `start`.
 
-    `ports_changed` follows `outputs` and `inputs`; `played(bytes)` is a message from the MIDI input.
+    `ports_changed` follows `outputs` and `inputs`, the names of the MIDI ports there are.
     """
 
     ports_changed = Signal()
-    played = Signal(bytes)
 
     def __init__(self, session: Session, open_link: OpenLink) -> None:
         super().__init__(session)
         self._session, self._open_link = session, open_link
         self._bridge = Bridge(self._receive, self)
         self._link: Link | None = None
-        self._loaded: dict[int, tuple[Track, bool]] = {}
-        self._tempo: object = None
+        self._sent: Score | None = None
         self._lost: set[str] = set()
         self._began = 0
         self.outputs: tuple[str, ...] = ()
@@ -77,7 +81,7 @@ class Player(QObject):
         self._later.stop()
         self._bridge.close()
         if self._link is not None:
-            self._link.close()
+            self._link.close(CLOSE_SECONDS)
             self._link = None
 
     # --- commands ----------------------------------------------------------------------------------
@@ -128,7 +132,11 @@ class Player(QObject):
         """Send MIDI clock to every open output, or don't."""
         self.send(playback.SendClock(on))
 
-    def send(self, command: playback.Command) -> None:
+    def listen(self, name: str) -> None:
+        """Hear what is played on that MIDI input ("": on none) with the active track's sound."""
+        self.send(playback.Listen(name))
+
+    def send(self, command: Message) -> None:
         """A command to the transport; nothing when there is no link."""
         if self._link is not None:
             self._link.send(command)
@@ -140,24 +148,11 @@ class Player(QObject):
             self._later.start(PLAYING_MS if self._session.playing else RESTING_MS)
 
     def _synchronise(self) -> None:
-        if self._link is None:
-            return
         self._later.stop()
         score = self._session.heard
-        if self._tempo is not score.tempo:
-            self._tempo = score.tempo
-            self.send(playback.Tempo(score.tempo))
-        audible = schedule.audible(score)
-        for track_id in set(self._loaded) - {t.id for t in score.tracks}:
-            del self._loaded[track_id]
-            self.send(playback.Unload(track_id))
-        for track in score.tracks:
-            heard = track.id in audible
-            before = self._loaded.get(track.id)
-            if before is None or before[0] is not track or before[1] != heard:
-                self._loaded[track.id] = track, heard
-                table = schedule.compile(track, audible=heard)
-                self.send(playback.Load(track.id, track.port, table))
+        if self._link is not None and score is not self._sent:
+            self._sent = score
+            self.send(playback.Show(score))
 
     def _loop(self) -> None:
         loop = self._session.loop
@@ -190,11 +185,15 @@ class Player(QObject):
             case playback.PortNames(outputs, inputs):
                 self.outputs, self.inputs = outputs, inputs
                 self.ports_changed.emit()
+            case playback.Notice(sentence):
+                session.message.emit(sentence)
             case playback.Played(_, message):
-                self.played.emit(message)
+                self._play_through(message)
             case playback.Ended():
                 session.set_playhead(Playhead(session.playhead_tick()))
-                session.message.emit("Playback had to be started again.")
-                self._loaded, self._tempo = {}, None
-                self._synchronise()
-                self._loop()
+
+    def _play_through(self, message: bytes) -> None:
+        """A key of the MIDI input sounds as the active track does."""
+        if len(message) == 3 and message[0] & 0xF0 in (schedule.NOTE_ON, schedule.NOTE_OFF):
+            on = message[0] & 0xF0 == schedule.NOTE_ON
+            self._session.audition(message[1], message[2] if on else 0)

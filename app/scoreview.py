@@ -26,7 +26,7 @@ from models.score import Score
 
 DEBOUNCE_MS = 250
 FOLLOW_MS = 60
-ZOOMS = (24, 28, 33, 38, 44, 52, 62, 75, 90)
+ZOOMS = (20, 24, 28, 33, 38, 44, 52, 62, 75, 90)
 """Sizes offered, in verovio's percent."""
 KEPT_PIXMAPS = 16
 
@@ -138,9 +138,11 @@ class ScoreView(QWidget):
         less = tool("less", "smaller", "Smaller notes", side=12)
         for made in (larger, less):
             made.setAutoRaise(True)
+            made.setFixedSize(24, 20)
         larger.clicked.connect(lambda: self.zoom(1))
         less.clicked.connect(lambda: self.zoom(-1))
         self.header = header("Score", smaller, less, larger)
+        self.header.setMinimumHeight(26)
         self._scroll = QScrollBar(Qt.Orientation.Vertical, self)
         self._scroll.valueChanged.connect(lambda _: self.update())
         self._wait = QTimer(self, interval=DEBOUNCE_MS, singleShot=True)
@@ -155,7 +157,7 @@ class ScoreView(QWidget):
         session.playhead_changed.connect(self._playhead)
 
     def sizeHint(self) -> QSize:
-        return QSize(600, 210)
+        return QSize(600, 168)
 
     @property
     def pages(self) -> int:

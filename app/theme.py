@@ -7,6 +7,7 @@ neighbours differ in lightness as well as hue, so they stay apart for every comm
 from __future__ import annotations
 
 from functools import cache
+from importlib import resources
 
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QApplication, QStyleFactory
@@ -151,6 +152,7 @@ QAbstractSpinBox QLineEdit { border: none; padding: 0; background: transparent; 
 QAbstractSpinBox { padding: 3px 0px; }
 QAbstractSpinBox::up-button, QAbstractSpinBox::down-button { width: 0; height: 0; border: none; }
 QComboBox::drop-down { border: none; width: 18px; }
+QComboBox::down-arrow { image: url("%chevron"); width: 12px; height: 12px; }
 QComboBox QAbstractItemView {
     background: @panel; border: 1px solid @line; selection-background-color: @accent_deep; }
 QListView, QTreeView, QTableView, QScrollArea { background: @panel; border: none; outline: none; }
@@ -189,7 +191,8 @@ def stylesheet() -> str:
     text = STYLE
     for name in sorted(COLOURS, key=len, reverse=True):  # "text_dim" before "text"
         text = text.replace("@" + name, COLOURS[name])
-    return text
+    chevron = resources.files("assets") / "icons" / "chevron.svg"
+    return text.replace("%chevron", str(chevron).replace("\\", "/"))
 
 
 def palette() -> QPalette:

@@ -24,7 +24,6 @@ from PySide6.QtWidgets import (
     QMainWindow,
     QMenu,
     QToolBar,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -112,7 +111,7 @@ class Window(QMainWindow):
         )
         self.proposals = ProposalsPanel(session)
         self.score_view = ScoreView(session)
-        self.banner = Banner()
+        self.banner = Banner(self.roll)
         self._lay_out()
         self._build_menus()
         self._connect()
@@ -122,13 +121,7 @@ class Window(QMainWindow):
     # --- building ----------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
-        centre = QWidget()
-        column = QVBoxLayout(centre)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(self.banner)
-        column.addWidget(self.roll, 1)
-        self.setCentralWidget(centre)
+        self.setCentralWidget(self.roll)
         bar = QToolBar("Transport")
         bar.setObjectName("transport_bar")
         bar.setMovable(False)
@@ -152,7 +145,7 @@ class Window(QMainWindow):
         horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
         self.resizeDocks([self._docks["tracks"], self._docks["compose"]], [232, 300], horizontal)
         self.resizeDocks([self._docks["compose"], self._docks["proposals"]], [400, 230], vertical)
-        self.resizeDocks([self._docks["score"]], [190], vertical)
+        self.resizeDocks([self._docks["score"]], [196], vertical)
         self.hint, self.device, self.busy = Elided("", "dim"), QLabel(), QLabel()
         mark(self.device, "dim")
         mark(self.busy, "dim")

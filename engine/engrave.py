@@ -20,6 +20,9 @@ XLINK = "http://www.w3.org/1999/xlink"
 SHORTEST_PAGE = 100
 """verovio's least page height: every page then holds exactly one system."""
 
+SIGNS = {"\ueca5": "♩", "\ueca7": "♪", "\uecb7": "."}
+"""Signs of SMuFL fonts that occur in texts, and plain letters for them."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -85,8 +88,9 @@ def engrave(job: Job) -> Iterator[Laid | Page]:
             "header": "none",
             "footer": "none",
             "svgViewBox": True,
-            "pageMarginTop": 20,
-            "pageMarginBottom": 20,
+            "spacingStaff": 7,
+            "pageMarginTop": 10,
+            "pageMarginBottom": 10,
             "pageMarginLeft": 40,
             "pageMarginRight": 30,
             "xmlIdSeed": 1,
@@ -125,9 +129,30 @@ def flatten(svg: str, ink: str) -> bytes:
             child.attrib.pop("color", None)
             scale = f"scale({width / inner:.6g})"
             child.attrib.update({"transform": scale, "stroke": ink, "fill": ink})
-    for element in root.iter(f"{{{SVG}}}text"):
-        element.set("stroke", "none")
+    for element in root.iter():
+        if "placeholder" in element.get("class", "").split():
+            for dot in element.findall(f"{{{SVG}}}ellipse"):  # hidden by the style sheet
+                element.remove(dot)
+        elif element.tag == f"{{{SVG}}}text":
+            _plain(element)
     return re.sub(rb"currentColor", ink.encode(), ElementTree.tostring(root))
+
+
+def _plain(text: ElementTree.Element) -> None:
+    """Nested spans as one run of letters, in the size of the first; signs of verovio's own music font
+    become those letters that other fonts have, or go."""
+    letters, size = "", ""
+    for span in text.iter(f"{{{SVG}}}tspan"):
+        own = (span.text or "").strip("\n\t ")
+        if "font-family" in span.attrib:
+            own = "".join(SIGNS.get(sign, "") for sign in own)
+        elif own:
+            size = size or span.get("font-size", "")
+        letters += own
+    for child in list(text):
+        text.remove(child)
+    text.text = letters
+    text.attrib.update({"font-size": size or "1px", "stroke": "none"})
 
 
 def serve(connection: Connection) -> None:

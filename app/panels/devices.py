@@ -54,12 +54,16 @@ class DevicesDialog(QDialog):
         panic = button("Silence everything", "panic", "All notes off on every port (Ctrl+.)")
         mark(panic, "danger")
         panic.clicked.connect(player.panic)
-        self.inputs = label("", "dim")
-        self.inputs.setWordWrap(True)
+        self.input = QComboBox()
+        self.input.setToolTip("What you play on it sounds as the active voice does")
+        self.input.activated.connect(lambda i: player.listen(self.input.itemData(i)))
 
         top = QHBoxLayout()
         top.addWidget(label("All voices play on", "title"))
         top.addWidget(self.all, 1)
+        listening = QHBoxLayout()
+        listening.addWidget(label("Listen to", "title"))
+        listening.addWidget(self.input, 1)
         bottom = QHBoxLayout()
         bottom.addWidget(self.clock)
         bottom.addStretch(1)
@@ -70,7 +74,7 @@ class DevicesDialog(QDialog):
         layout.setSpacing(12)
         layout.addLayout(top)
         layout.addWidget(scroll, 1)
-        layout.addWidget(self.inputs)
+        layout.addLayout(listening)
         layout.addLayout(bottom)
         layout.addWidget(closing)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
@@ -105,8 +109,12 @@ class DevicesDialog(QDialog):
                 text.setProperty("text", track.name or f"Track {row + 1}")
             combo.setObjectName(f"port_{track.id}")
             self._fill(combo, ports, track.port)
-        inputs = ", ".join(self._player.inputs)
-        self.inputs.setText(f"MIDI inputs: {inputs}" if inputs else "No MIDI input is connected.")
+        chosen = str(self.input.currentData() or "")
+        with QSignalBlocker(self.input):
+            self.input.clear()
+            for port in dict.fromkeys(["", *self._player.inputs, chosen]):
+                self.input.addItem(port or "No MIDI keyboard", port)
+            self.input.setCurrentIndex(self.input.findData(chosen))
 
     def _fill(self, combo: QComboBox, ports: list[str], chosen: str | None) -> None:
         with QSignalBlocker(combo):

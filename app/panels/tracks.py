@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPoint, QSize, Qt, Signal
+from PySide6.QtCore import QPoint, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QAction,
     QColor,
@@ -10,6 +10,7 @@ from PySide6.QtGui import (
     QMouseEvent,
     QPainter,
     QPaintEvent,
+    QPen,
 )
 from PySide6.QtWidgets import (
     QApplication,
@@ -27,7 +28,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app import theme
+from app import icons, theme
 from app.panels.common import header, tool
 from app.session import Session
 from engine import edits
@@ -72,6 +73,32 @@ class _Switch(QToolButton):
         )
 
 
+class Tick(QCheckBox):
+    """The tick "may change", filled with the voice's colour when it is set."""
+
+    SIDE = 16
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.colour = theme.colour("accent")
+        self.setFixedSize(self.SIDE + 6, self.SIDE + 6)
+
+    def hitButton(self, at: QPoint) -> bool:
+        return self.rect().contains(at)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        box = QRectF(3.5, 3.5, self.SIDE - 1, self.SIDE - 1)
+        painter.setBrush(self.colour if self.isChecked() else theme.colour("field"))
+        lit = self.hasFocus() or self.underMouse()
+        edge = theme.colour("text" if lit else "text_faint")
+        painter.setPen(QPen(edge if lit or not self.isChecked() else self.colour, 1.2))
+        painter.drawRoundedRect(box, 4, 4)
+        if self.isChecked():
+            icons.icon("keep", theme.colour("ink")).paint(painter, box.toAlignedRect())
+
+
 class TrackHeader(QFrame):
     """One track: a tick (may change), its name, mute, solo, lock, instrument and volume."""
 
@@ -88,7 +115,7 @@ class TrackHeader(QFrame):
         self.setToolTip("Click: new notes go here. Drag into a DAW: this track as a MIDI file")
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
 
-        self.tick = QCheckBox()
+        self.tick = Tick()
         self.tick.setToolTip("This voice may change: generation writes into it")
         self.tick.toggled.connect(self._ticked)
         self.name = QLineEdit()
@@ -140,6 +167,7 @@ class TrackHeader(QFrame):
     def show_track(self, track: Track, index: int, ticked: bool, active: bool) -> None:
         """Show what the track is now; tells nobody."""
         self._colour, self._active = theme.voice(index), active
+        self.tick.colour = self._colour
         widgets = (self.tick, self.mute, self.solo, self.lock, self.program, self.volume)
         for widget in widgets:
             widget.blockSignals(True)
