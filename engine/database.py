@@ -163,18 +163,28 @@ def _recognise(connection: sqlite3.Connection, path: Path) -> None:
         raise _damaged(path, "its tables are not a project's")
 
 
-def read_locked(path: Path) -> tuple[Content, sqlite3.Connection]:
-    """What a project holds, and the connection that keeps others out of it; UserError as `Project.open`."""
-    with sentences(path, "read"), contextlib.ExitStack() as stack:
-        connection = stack.enter_context(contextlib.closing(connect(path)))
-        content = _read(connection)
-        stack.pop_all()
-    return content, connection
+def read(path: Path) -> tuple[Content, sqlite3.Connection | None]:
+    """What a project holds, and the connection that keeps others out of it: None when file or folder
+    are write-protected. UserError as `Project.open`."""
+    with sentences(path, "read"):
+        if _writable(path) and _writable(path.parent):
+            try:
+                with contextlib.ExitStack() as stack:
+                    connection = stack.enter_context(contextlib.closing(connect(path)))
+                    content = _read(connection)
+                    stack.pop_all()
+                return content, connection
+            except sqlite3.OperationalError as error:
+                # Not every system says beforehand (Windows: folders) what may be written to, and some
+                # network disks can't lock.
+                refused = _primary(error) in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+                if not refused and error.sqlite_errorcode != sqlite3.SQLITE_IOERR_LOCK:
+                    raise
+        return _read_protected(path), None
 
 
-def protected(path: Path) -> bool:
-    """Whether the file may be read only, or its folder would not take the log."""
-    return not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+def _writable(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _read(connection: sqlite3.Connection) -> Content:
@@ -231,13 +241,13 @@ def _bytes(value: object) -> bytes:
     return value
 
 
-def read_protected(path: Path) -> Content:
+def _read_protected(path: Path) -> Content:
     """What a file holds that can't be written to, without the locks and the log that would need it.
 
     When a killed process left a log beside it, the two are put together in a copy.
     """
     log = path.with_name(f"{path.name}-wal")
-    with sentences(path, "read"), tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         if not (log.exists() and log.stat().st_size):
             with contextlib.closing(connect(path, "mode=ro&immutable=1")) as connection:
                 return _read(connection)

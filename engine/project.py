@@ -87,10 +87,7 @@ class Project:
         A damaged step that the music can do without cuts the history short.
         """
         path = database.existing(path)
-        if database.protected(path):
-            content, connection = database.read_protected(path), None
-        else:
-            content, connection = database.read_locked(path)
+        content, connection = database.read(path)
         project = cls(
             path,
             connection,
@@ -215,11 +212,9 @@ def load(path: Path) -> Document:
 
     Raises what `Project.open` does.
     """
-    path = database.existing(path)
-    if database.protected(path):
-        return database.read_protected(path).document(None)
-    content, connection = database.read_locked(path)
-    connection.close()
+    content, connection = database.read(database.existing(path))
+    if connection is not None:
+        connection.close()
     return content.document(None)
 
 
