@@ -148,7 +148,7 @@ def wanted() -> str:
 
 
 def read_stamp() -> dict[str, str]:
-    """Level ("command", "window", "test") → the digest it was last set up for."""
+    """What was done ("packages", "tools", "window libraries", …) → the digest it was done for."""
     try:
         stamp = json.loads(STAMP.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -156,34 +156,42 @@ def read_stamp() -> dict[str, str]:
     return stamp if isinstance(stamp, dict) else {}
 
 
+NEEDS = {
+    "command": ("packages",),
+    "window": ("packages", "window libraries"),
+    "test": ("packages", "tools", "test libraries"),
+}
+
+
 def prepare(level: str) -> None:
     """Bring `.venv` and the system to `level`; nothing to do is the usual case.
 
-    Raises SetupError.
+    Raises SetupError. System libraries that cannot be installed are named, each time anew.
     """
     digest = wanted()
-    if read_stamp().get(level) == digest and PYTHON.exists():
+
+    def missing(stamp: dict[str, str]) -> list[str]:
+        return [n for n in NEEDS[level] if stamp.get(n) != digest or not PYTHON.exists()]
+
+    if not missing(read_stamp()):
         return
     with only_one():
         stamp = read_stamp()
-        if stamp.get(level) == digest and PYTHON.exists():
-            return  # another start did it while this one waited
-        if level != "command" and sys.platform.startswith("linux"):
-            system_packages(testing=level == "test")
-        fresh = stamp.get("command") != digest or not PYTHON.exists()
-        if fresh:
+        todo = missing(stamp)  # another start may have done it while this one waited
+        libraries = f"{level} libraries"
+        if libraries in todo and system_packages(testing=level == "test"):
+            stamp[libraries] = digest
+        if "packages" in todo:
             make_environment()
             install_torch()
             install("the synth", "--no-deps", "--requirement", str(NO_DEPS))
-            stamp = {}
-        if level == "test":
+        if "tools" in todo:
             install("Ricercar, its dependencies, the tools for tests", "-e", f"{CHECKOUT}[dev]")
-        elif fresh:
+            stamp["tools"] = digest
+        elif "packages" in todo:
             install("Ricercar and its dependencies", "-e", str(CHECKOUT))
-        stamp["command"] = digest
-        stamp[level] = digest
+        stamp["packages"] = digest
         STAMP.write_text(json.dumps(stamp), encoding="utf-8")
-        say("ready.")
 
 
 @contextlib.contextmanager
@@ -206,21 +214,26 @@ def only_one() -> Iterator[None]:
 # --- the system ----------------------------------------------------------------------------------
 
 
-def system_packages(testing: bool) -> None:
-    """Install missing system libraries with apt-get as root, else name the exact command."""
+def system_packages(testing: bool) -> bool:
+    """Install missing system libraries with apt-get as root, else name the exact command.
+
+    Returns whether all are there now.
+    """
+    if not sys.platform.startswith("linux"):
+        return True
     missing = [names for library, names in LIBRARIES if not loads(library)]
     if not has_fonts():
         missing.append(FONTS)
     if testing:
         missing += [names for program, names in TOOLS if shutil.which(program) is None]
     if not missing:
-        return
+        return True
     if shutil.which("apt-get") is None:
         lacking = [library for library, _ in LIBRARIES if not loads(library)]
         lacking += [p for p, _ in TOOLS if testing and shutil.which(p) is None]
         lacking += [] if has_fonts() else ["a font"]
         say("missing from this system, install with its package manager: " + ", ".join(lacking))
-        return
+        return False
     if os.geteuid() == 0:
         say("asking apt for its package lists")
         subprocess.run(["apt-get", "update", "-qq"], stdout=subprocess.DEVNULL, check=False)
@@ -228,7 +241,7 @@ def system_packages(testing: bool) -> None:
     command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
     if os.geteuid() != 0:
         say("missing from this system: sudo " + " ".join(command))
-        return
+        return False
     say("installing with apt: " + " ".join(packages))
     done = subprocess.run(
         command,
@@ -238,9 +251,11 @@ def system_packages(testing: bool) -> None:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    if done.returncode != 0:
-        say("apt-get failed; later, run: " + " ".join(command))
-        say("it said: " + " / ".join(done.stdout.strip().splitlines()[-3:]))
+    if done.returncode == 0:
+        return True
+    said = " / ".join(done.stdout.strip().splitlines()[-3:])
+    say(f"apt-get failed ({said}); later, run: " + " ".join(command))
+    return False
 
 
 def loads(library: str) -> bool:

@@ -50,12 +50,13 @@ def program(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def ready(start: ModuleType, *levels: str) -> None:
+def ready(start: ModuleType, level: str) -> None:
     """Make the checkout look set up, with a `ricercar` and a `python` that say what they were given."""
     report = 'echo "$(basename "$0") in $PWD:" "$@"; exit 7'
     program(start.BIN / "ricercar", report)
     program(start.PYTHON, report)
-    start.STAMP.write_text(json.dumps(dict.fromkeys(levels, start.wanted())), encoding="utf-8")
+    stamp = dict.fromkeys(start.NEEDS[level], start.wanted())
+    start.STAMP.write_text(json.dumps(stamp), encoding="utf-8")
 
 
 def run(
@@ -200,7 +201,7 @@ def test_missing_system_packages_are_installed_as_root(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    start.system_packages(testing=True)
+    assert start.system_packages(testing=True)
     update, install = tools.read_text().splitlines()
     assert update == "apt-get update -qq"
     assert install.startswith("apt-get install -y --no-install-recommends ")
@@ -217,13 +218,13 @@ def test_missing_system_packages_are_named_to_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    start.system_packages(testing=True)
+    assert not start.system_packages(testing=True)
     assert not tools.exists()
     said = capsys.readouterr().err
     assert "sudo apt-get install -y --no-install-recommends " in said
     assert "jackd2" in said
     (tools.parent / "bin/apt-get").unlink()
-    start.system_packages(testing=True)
+    assert not start.system_packages(testing=True)
     assert "with its package manager: " in capsys.readouterr().err
 
 
