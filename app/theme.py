@@ -57,8 +57,8 @@ VOICES: tuple[str, ...] = (
     "#3ccf9f",  # bluish green
     "#dd8fbd",  # reddish purple
     "#f0e36a",  # yellow
-    "#ef7d4a",  # vermilion
-    "#5f9df0",  # blue
+    "#f59066",  # vermilion
+    "#82abf7",  # blue
     "#b9c0cc",  # grey
 )
 """Colours of the tracks, in order; the ninth track starts again."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QColor,
@@ -16,6 +20,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QWidget
 
 from app import theme
+from app.candidates import Candidate
 from app.pianoroll import gestures
 from app.pianoroll.gestures import Gesture, Grab, Spot
 from app.pianoroll.layers import Layer, topmost
@@ -25,7 +30,7 @@ from app.pianoroll.view import View
 from app.session import Session
 from engine import edits
 from engine.document import Change
-from models.score import Score
+from models.score import Notes, Score
 
 EDGE_PX = 6.0
 """A note's edge can be taken this far inside it (or a third of it, when it is short)."""
@@ -56,18 +61,37 @@ def silent(score: Score) -> frozenset[int]:
     return frozenset(t.id for t in score.tracks if t.muted or (solo and not t.soloed))
 
 
-def layers_of(session: Session, known: dict[int, tuple[object, Layer]]) -> list[Layer]:
-    """A layer a track of what the session shows. `known` remembers them by track, each with what it was
-    made from, so that a drag remakes only the tracks it touches."""
-    score, selected = session.score, session.selected
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A layer, and what it was made from."""
+
+    layer: Layer
+    selected: npt.NDArray[np.int64]
+    shown: Candidate | None
+
+    def fits(
+        self,
+        notes: Notes,
+        selected: npt.NDArray[np.int64],
+        shown: Candidate | None,
+        look: tuple[int, bool, bool],
+    ) -> bool:
+        """Whether it would come out the same from these; `look` is colour, active, muted."""
+        layer = self.layer
+        same = layer.notes is notes and self.selected is selected and self.shown is shown
+        return same and (layer.colour, layer.active, layer.muted) == look
+
+
+def layers_of(session: Session, known: dict[int, Made]) -> list[Layer]:
+    """A layer a track of what the session shows. `known` keeps them by track, so that a drag makes anew
+    only those it touches."""
+    score, selected, shown = session.score, session.selected, session.shown_candidate
     quiet = silent(score)
-    shown = session.shown_candidate
     out = []
     for index, track in enumerate(score.tracks):
         active, muted = track.id == session.active_track, track.id in quiet
-        made_from = (id(track.notes), id(selected), index, active, muted, id(shown))
-        before = known.get(track.id)
-        if before is None or before[0] != made_from or before[1].notes is not track.notes:
+        made = known.get(track.id)
+        if made is None or not made.fits(track.notes, selected, shown, (index, active, muted)):
             layer = Layer.of(
                 track.notes,
                 track=track.id,
@@ -77,8 +101,8 @@ def layers_of(session: Session, known: dict[int, tuple[object, Layer]]) -> list[
                 selection=selected,
                 faint=session.replaced(track),
             )
-            known[track.id] = (made_from, layer)
-        out.append(known[track.id][1])
+            made = known[track.id] = Made(layer, selected, shown)
+        out.append(made.layer)
     return out
 
 
@@ -105,7 +129,7 @@ class Canvas(QWidget):
         self._image: QImage | None = None
         self._stale = True
         self._layers: list[Layer] | None = None
-        self._known: dict[int, tuple[object, Layer]] = {}
+        self._known: dict[int, Made] = {}
         self._ghosts: list[Layer] = []
         self._playhead_x = -100
         self._gesture: Gesture | None = None

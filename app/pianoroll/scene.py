@@ -26,6 +26,8 @@ CROWD = 5_000
 """With more notes than this in sight they are stamped into a picture instead of drawn one by one."""
 LONG_PX = 24
 """Notes longer than this are drawn as rectangles all the same."""
+QUIET = 0.2
+"""How far the softest notes' colour sinks into the ground; further, and names on them would not be read."""
 NAME_ROW_PX, NAME_NOTE_PX = 11, 20
 """Rows this high and notes this wide carry their names."""
 
@@ -54,9 +56,9 @@ def style(index: int, standing: str) -> Style:
     base = theme.voice(index).name()
     if standing == "muted":
         base = theme.blend(base, "#565d69", 0.85).name()
-    back = {"active": 0.0, "other": 0.2, "muted": 0.3}[standing]
+    back = {"active": 0.0, "other": 0.08, "muted": 0.3}[standing]
     fills = tuple(
-        theme.blend(base, ground, back + 0.32 * (1 - level / (LEVELS - 1)))
+        theme.blend(base, ground, back + QUIET * (1 - level / (LEVELS - 1)))
         for level in range(LEVELS)
     )
     ghost = QColor(base)
