@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from engine.schedule import Table
+from models.score import Score
 from models.timebase import PPQ, TempoMap
 
 SHORTEST_LOOP = PPQ // 16
@@ -137,6 +138,20 @@ class PortLost:
     name: str
 
 
+@dataclass(frozen=True, eq=False)
+class Show:
+    """Play this score from now on. For a MidiLink, which makes Load, Unload and Tempo of what changed."""
+
+    score: Score
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Tell what comes in from this MIDI input ("" from none). For a MidiLink; see Played."""
+
+    name: str
+
+
 Command = (
     Load
     | Unload
@@ -197,6 +212,13 @@ class Played:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """Something the user should know, in one sentence."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
 class PortNames:
     """The outputs and inputs there are now; sent at the start and whenever they change."""
 
@@ -217,4 +239,4 @@ class Ended:
     """The transport's process has ended without being asked to; it is started again."""
 
 
-Event = Anchor | Lateness | PortLost | PortBack | Played | PortNames | Ready | Ended
+Event = Anchor | Lateness | PortLost | PortBack | Played | Notice | PortNames | Ready | Ended

@@ -1,0 +1,273 @@
+"""The whole way to a real peer: our process, python-rtmidi, a JACK server, and gear at the other end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import pytest
+
+from engine import jackd, midi
+from engine.playback import (
+    Anchor,
+    Ended,
+    Event,
+    Listen,
+    Live,
+    Loop,
+    Play,
+    Played,
+    PortBack,
+    PortLost,
+    PortNames,
+    Ready,
+    Seek,
+    Show,
+    Stop,
+    Tempo,
+)
+from models.score import Notes, Score, Track
+from models.timebase import PPQ, TempoMap
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MS = 1_000_000
+FAST = TempoMap.constant(600)  # a quarter note lasts 100 ms
+LATE_MS = 100
+"""Allowed to a busy test machine; `ricercar bench midi` is where lateness is measured."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[None]:
+    with jackd.dummy_server(f"ricercar-test-{os.getpid()}"):
+        yield
+
+
+@pytest.fixture
+def gear() -> Iterator[jackd.Gear]:
+    gear = jackd.Gear("gear")
+    yield gear
+    gear.close()
+
+
+class Link:
+    """A MidiLink whose events can be waited for."""
+
+    def __init__(self) -> None:
+        self.events: SimpleQueue[Event] = SimpleQueue()
+        self.link = midi.MidiLink(self.events.put)
+        self.send = self.link.send
+
+    def until(self, wanted: Callable[[Event], bool], seconds: float = 15) -> Event:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with contextlib.suppress(Empty):
+                if wanted(event := self.events.get(timeout=0.1)):
+                    return event
+        raise AssertionError("it never came")
+
+
+@pytest.fixture
+def link() -> Iterator[Link]:
+    link = Link()
+    yield link
+    link.link.close()
+
+
+def piece(*pitches: int, port: str = "gear", length: int = PPQ, tempo: TempoMap = FAST) -> Score:
+    notes = Notes.of([PPQ * i for i in range(len(pitches))], length, list(pitches))
+    return Score((Track(0, "t", notes, port=port),), tempo=tempo)
+
+
+def show(link: Link, score: Score) -> None:
+    link.send(Show(score))
+    link.until(lambda e: isinstance(e, PortBack))
+
+
+def notes(gear: jackd.Gear) -> list[tuple[str, int]]:
+    return [
+        ("on" if m[0] & 0x10 else "off", m[1]) for _, m in list(gear.got) if m[0] & 0xE0 == 0x80
+    ]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
+
+
+def assert_silent(gear: jackd.Gear) -> None:
+    sounding: Counter[int] = Counter()
+    for kind, pitch in notes(gear):
+        sounding[pitch] += 1 if kind == "on" else -1
+        assert sounding[pitch] in (0, 1)
+    assert not +sounding
+
+
+def test_notes_arrive_in_order_and_in_time(link: Link, gear: jackd.Gear):
+    show(link, piece(60, 62, 64, 65))
+    link.send(Play(0, 4 * PPQ))
+    anchor = link.until(lambda e: isinstance(e, Anchor) and e.playing)
+    link.until(lambda e: isinstance(e, Anchor) and not e.playing)
+    wait_for(lambda: len(notes(gear)) == 8)
+    pitches = (60, 62, 64, 65)
+    assert notes(gear) == [(kind, p) for p in pitches for kind in ("on", "off")]
+    ons = [at for at, m in gear.got if m[0] & 0xF0 == 0x90]
+    for i, at in enumerate(ons):
+        assert 0 <= at - anchor.moment(FAST, i * PPQ) < LATE_MS * MS
+
+
+def test_loop_seek_tempo_and_stop(link: Link, gear: jackd.Gear):
+    show(link, piece(60, 62, 64, 65))
+    link.send(Loop(PPQ, 2 * PPQ))
+    link.send(Play(0))
+    wait_for(lambda: notes(gear).count(("on", 62)) >= 3)
+    assert ("on", 64) not in notes(gear)
+    link.send(Loop())
+    link.send(Tempo(TempoMap.constant(30)))  # two seconds a quarter note
+    link.send(Seek(3 * PPQ))
+    wait_for(lambda: ("on", 65) in notes(gear))
+    begun = time.monotonic()
+    link.send(Stop())
+    wait_for(lambda: ("off", 65) in notes(gear))
+    assert time.monotonic() - begun < 1  # it was not its own end that came
+    assert_silent(gear)
+
+
+def test_an_edit_while_playing_ends_what_vanished(link: Link, gear: jackd.Gear):
+    slow = TempoMap.constant(30)
+    show(link, piece(60, tempo=slow))
+    link.send(Play(0))
+    wait_for(lambda: ("on", 60) in notes(gear))
+    link.send(Show(piece(67, tempo=slow)))
+    wait_for(lambda: ("off", 60) in notes(gear), 1)
+    assert notes(gear) == [("on", 60), ("off", 60)]
+
+
+def test_closing_the_link_ends_notes(link: Link, gear: jackd.Gear):
+    show(link, piece(60, tempo=TempoMap.constant(10)))
+    link.send(Play(0))
+    wait_for(lambda: ("on", 60) in notes(gear))
+    link.link.close()
+    wait_for(lambda: ("off", 60) in notes(gear), 1)
+
+
+def test_a_port_lost_and_back(link: Link, gear: jackd.Gear):
+    device = jackd.Gear("device")
+    score = piece(60, 62, port="device:in", tempo=TempoMap.constant(120))
+    show(link, score)
+    link.send(Loop(0, 2 * PPQ))
+    link.send(Play(0))
+    wait_for(lambda: ("on", 60) in notes(device))
+    device.close()
+    link.until(lambda e: e == PortLost("device:in"))
+    time.sleep(0.2)  # it plays on silently
+    device = jackd.Gear("device")
+    link.until(lambda e: e == PortBack("device:in"))
+    wait_for(lambda: ("on", 60) in notes(device))
+    link.send(Stop())
+    link.until(lambda e: isinstance(e, Anchor) and not e.playing)
+    wait_for(lambda: len(notes(device)) % 2 == 0)
+    assert_silent(device)
+    device.close()
+
+
+def test_input_and_a_virtual_port(link: Link):
+    link.send(Live("virtual:Organ", bytes((0xB0, 1, 1))))
+    link.until(lambda e: e == PortBack("virtual:Organ"))
+    name = next(n for n in midi.list_ports()["inputs"] if "Organ" in n)
+    link.send(Listen(name))  # what goes out there comes in again
+    link.until(lambda e: isinstance(e, PortNames) and name in e.inputs)
+    heard: list[Event] = []
+    deadline = time.monotonic() + 10
+    while not heard and time.monotonic() < deadline:
+        link.send(Live("virtual:Organ", bytes((0x90, 60, 99)), 0.01))
+        with contextlib.suppress(AssertionError):
+            heard.append(link.until(lambda e: isinstance(e, Played), 0.3))
+    assert isinstance(heard[0], Played)
+    assert heard[0].message == bytes((0x90, 60, 99))
+    assert abs(time.perf_counter_ns() - heard[0].at) < 5000 * MS
+
+
+def test_a_killed_process_is_started_again_and_plays_on(link: Link, gear: jackd.Gear, monkeypatch):
+    monkeypatch.setattr(midi, "RESTART_SECONDS", 0.0)
+    ready = link.until(lambda e: isinstance(e, Ready))
+    show(link, piece(60))
+    os.kill(ready.pid, signal.SIGKILL)
+    link.until(lambda e: isinstance(e, Ended))
+    link.until(lambda e: isinstance(e, PortBack))
+    link.send(Play(0, PPQ))
+    wait_for(lambda: ("off", 60) in notes(gear))
+
+
+PARENT = """
+    import sys, time
+    from queue import SimpleQueue
+    sys.path.insert(0, {root!r})
+
+    if __name__ == "__main__":
+        from engine.midi import MidiLink
+        from engine.playback import Play, PortBack, Show
+        from models.score import Notes, Score, Track
+        from models.timebase import TempoMap
+        events = SimpleQueue()
+        link = MidiLink(events.put)
+        track = Track(0, "t", Notes.of([0, 0], 96000, [60, 67]), port="gear")
+        link.send(Show(Score((track,), tempo=TempoMap.constant(10))))
+        while not isinstance(events.get(), PortBack):
+            pass
+        link.send(Play(0))
+        time.sleep(60)
+"""
+
+
+def test_notes_end_when_the_program_is_killed(gear: jackd.Gear, tmp_path: Path):
+    script = tmp_path / "parent.py"
+    script.write_text(textwrap.dedent(PARENT.format(root=str(ROOT))))
+    parent = subprocess.Popen([sys.executable, str(script)], cwd=ROOT)
+    try:
+        wait_for(lambda: len(notes(gear)) == 2)
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_for(lambda: len(notes(gear)) == 4, 3)
+    assert_silent(gear)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, None])
+def test_play_from_the_command_line(gear: jackd.Gear, tmp_path: Path, how):
+    import mido
+
+    path = tmp_path / "melody.mid"
+    file = mido.MidiFile(ticks_per_beat=480)
+    track = mido.MidiTrack()
+    file.tracks.append(track)
+    track.append(mido.MetaMessage("set_tempo", tempo=300_000 if how is None else 10_000_000))
+    track.append(mido.Message("note_on", note=60, velocity=80))
+    track.append(mido.Message("note_off", note=60, time=480))
+    file.save(path)
+    command = [sys.executable, "-m", "engine", "play", str(path), "--port", "gear", "--clock"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as run:
+        try:
+            wait_for(lambda: ("on", 60) in notes(gear), 20)
+            if how is not None:
+                run.send_signal(how)
+            assert run.communicate(timeout=10)[1].strip() == ""
+        finally:
+            run.kill()
+    assert run.returncode in ((0, 130) if how else (0,))
+    wait_for(lambda: ("off", 60) in notes(gear), 2)
+    assert_silent(gear)
+    system = [m for _, m in gear.got if m[0] >= 0xF0]
+    assert system[0] == b"\xfa"
+    assert system[-1] == b"\xfc"
+    assert b"\xf8" in system
