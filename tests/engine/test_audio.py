@@ -206,6 +206,20 @@ def test_bend_and_volume(synth: Synth) -> None:
     assert loud > 4 * soft > 0
 
 
+def test_no_bytes_upset_the_synth() -> None:
+    synth = Synth()  # its own, for the bytes may retune it
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        synth.send(rng.integers(0, 256, 500, np.uint8).tobytes())
+        assert np.isfinite(synth.render(64)).all()
+    for status in (0x80, 0x90, 0xA0, 0xB0, 0xD0, 0xE0):
+        for data1 in range(128):
+            synth.send(bytes((status, data1, 127)))
+    synth.panic()
+    synth.render(SAMPLE_RATE)
+    assert rms(synth.render(4410)) < 1e-4
+
+
 def test_the_limiter_bends_only_what_is_loud() -> None:
     line = np.linspace(-3, 3, 601, dtype=np.float32)
     bent = limited(np.stack([line, line], axis=1))[:, 0]
