@@ -60,8 +60,10 @@ def to_mime(score: Score, ids: npt.NDArray[np.int64]) -> QMimeData:
     return mime
 
 
-def from_mime(mime: QMimeData) -> Clip | None:
+def from_mime(mime: QMimeData | None) -> Clip | None:
     """The notes on a clipboard, or None when it holds none. Raises UserError for ones that are damaged."""
+    if mime is None:  # some platforms have no clipboard at all
+        return None
     if mime.hasFormat(MIME):
         return _parsed(bytes(mime.data(MIME).data()))
     for kind in MIDI_MIMES:
