@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QRect
-from PySide6.QtGui import QBrush, QColor, QFont, QImage, QPainter
+from PySide6.QtGui import QColor, QFont, QImage, QPainter
 
 from app import theme
 from app.pianoroll import grid
@@ -28,6 +28,8 @@ LONG_PX = 24
 """Notes longer than this are drawn as rectangles all the same."""
 QUIET = 0.2
 """How far the softest notes' colour sinks into the ground; further, and names on them would not be read."""
+UNISON_ROW_PX = 8
+"""Rows this high show a note under another of the same beginning and pitch."""
 NAME_ROW_PX, NAME_NOTE_PX = 11, 20
 """Rows this high and notes this wide carry their names."""
 
@@ -73,6 +75,52 @@ def style(index: int, standing: str) -> Style:
     )
 
 
+def _tops(view: Viewport, pitch: Row, dpr: float) -> npt.NDArray[np.int32]:
+    """The y of pitches' lower edges in whole device pixels."""
+    y = ((PITCHES - pitch.astype(np.int64)) * view.row - view.scroll_y) * dpr
+    return np.asarray(np.rint(y), np.int32)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The notes of a layer that show: their places in it, pitches, and boxes in device pixels."""
+
+    index: Row
+    pitch: Row
+    x: Row
+    y: Row
+    w: Row
+    h: Row
+
+    @property
+    def boxes(self) -> tuple[Row, Row, Row, Row]:
+        """Left, top, width and height."""
+        return self.x, self.y, self.w, self.h
+
+    def where(self, mask: Row) -> Placed:
+        """Some of them."""
+        return Placed(*(getattr(self, field.name)[mask] for field in fields(self)))
+
+
+def _placed(view: Viewport, layer: Layer, dpr: float) -> Placed:
+    notes, span = layer.notes, layer.span(view.left_tick, view.right_tick)
+    low, high = view.pitches
+    pitch = notes.pitch[span].astype(np.int64)
+    onset = notes.onset[span]
+    end = onset + notes.duration[span]
+    shown = np.flatnonzero((pitch >= low) & (pitch <= high) & (end > view.left_tick))
+    edge = int(view.width * dpr) + 8
+    x = view.xs(onset[shown], dpr).clip(-8, edge)
+    w = view.xs(end[shown], dpr).clip(-8, edge) - x
+    pitch = pitch[shown]
+    y = _tops(view, pitch + 1, dpr)
+    h = _tops(view, pitch, dpr) - y
+    gap = max(round(dpr), 1)  # parts a note from the next in its row, and from the row below
+    w = np.maximum(w - gap * (w > 3 * gap), gap)
+    h = np.maximum(h - gap * (view.row >= 5), 1)
+    return Placed(shown + span.start, pitch, x, y, w, h)
+
+
 class Scene:
     """Paints the still picture. One object a canvas: it keeps buffers and label strips between frames."""
 
@@ -95,8 +143,8 @@ class Scene:
         fill = self._rectangles.fill
         low, high = view.pitches
         pitch = np.arange(low, high + 1)
-        top = self._tops(view, pitch + 1, dpr)
-        bottom = self._tops(view, pitch, dpr)
+        top = _tops(view, pitch + 1, dpr)
+        bottom = _tops(view, pitch, dpr)
         painter.fillRect(0, 0, width, height, theme.colour("row_white"))
         black = ~WHITE[pitch]
         fill(painter, theme.colour("row_black"), 0, top[black], width, bottom[black] - top[black])
@@ -148,11 +196,6 @@ class Scene:
             x, height = view.xs(np.array(loop), dpr), int(np.ceil(view.height * dpr))
             self._rectangles.fill(painter, line, x, 0, max(round(dpr), 1), height)
 
-    @staticmethod
-    def _tops(view: Viewport, pitch: npt.NDArray[Any], dpr: float) -> npt.NDArray[np.int32]:
-        y = ((PITCHES - pitch.astype(np.int64)) * view.row - view.scroll_y) * dpr
-        return np.asarray(np.rint(y), np.int32)
-
     def notes(
         self,
         painter: QPainter,
@@ -167,8 +210,9 @@ class Scene:
         if sum(span.stop - span.start for span in spans) > CROWD:
             self._crowd(painter, view, order, dpr)
         else:
+            drawn: list[Row] = []
             for layer in order:
-                self._layer(painter, view, layer, dpr, flats)
+                self._layer(painter, view, layer, dpr, flats, drawn)
 
     def _crowd(self, painter: QPainter, view: Viewport, order: Sequence[Layer], dpr: float) -> None:
         """Thousands of notes a few pixels long: stamped into a picture of one line a pitch, which is
@@ -213,12 +257,12 @@ class Scene:
             len(cells),
             QImage.Format.Format_ARGB32_Premultiplied,
         )
-        edges = self._tops(view, np.arange(low, high + 2), dpr)
+        edges = _tops(view, np.arange(low, high + 2), dpr)
         target = QRect(0, int(edges[-1]), width, int(edges[0] - edges[-1]))
         painter.drawImage(target, picture)
         for shade, x, pitch, long in rest:
-            y = self._tops(view, pitch + 1, dpr)
-            self._rectangles.fill(painter, shade, x, y, long, self._tops(view, pitch, dpr) - y)
+            y = _tops(view, pitch + 1, dpr)
+            self._rectangles.fill(painter, shade, x, y, long, _tops(view, pitch, dpr) - y)
         if view.row >= 5:
             hair = max(round(dpr), 1)
             self._rectangles.fill(
@@ -232,70 +276,60 @@ class Scene:
         )
 
     def _layer(
-        self, painter: QPainter, view: Viewport, layer: Layer, dpr: float, flats: bool
+        self,
+        painter: QPainter,
+        view: Viewport,
+        layer: Layer,
+        dpr: float,
+        flats: bool,
+        drawn: list[Row],
     ) -> None:
-        notes, span = layer.notes, layer.span(view.left_tick, view.right_tick)
-        if span.start >= span.stop:
+        """One layer over those below; `drawn` collects which (onset, pitch) have a note already."""
+        placed = _placed(view, layer, dpr)
+        if not len(placed.index):
             return
-        low, high = view.pitches
-        pitch = notes.pitch[span].astype(np.int64)
-        onset = notes.onset[span]
-        end = onset + notes.duration[span]
-        shown = np.flatnonzero((pitch >= low) & (pitch <= high) & (end > view.left_tick))
-        edge = int(view.width * dpr) + 8
-        x = view.xs(onset[shown], dpr).clip(-8, edge)
-        width = view.xs(end[shown], dpr).clip(-8, edge) - x
-        pitch = pitch[shown]
-        y = self._tops(view, pitch + 1, dpr)
-        height = self._tops(view, pitch, dpr) - y
-        gap = max(round(dpr), 1)
-        width = np.maximum(width - gap * (width > 3 * gap), gap)
-        height = np.maximum(height - gap * (view.row >= 5), 1)
-        look = self._look(layer)
-        index = shown + span.start
+        notes, index = layer.notes, placed.index
+        full = placed.h
+        keys = notes.onset[index] * PITCHES + placed.pitch
+        if drawn and view.row >= UNISON_ROW_PX:
+            # A unison: the upper note leaves a strip of the one below in sight.
+            below = np.isin(keys, np.concatenate(drawn))
+            placed = replace(placed, h=np.where(below, full * 3 // 5, full))
+        gap, look = max(round(dpr), 1), self._look(layer)
         faint, picked = layer.faint[index], layer.selected[index]
+        plain = ~faint & ~picked
+        drawn.append(keys[~faint])
         level = notes.velocity[index] // (128 // LEVELS)
+        fill_cut = self._rectangles.fill_cut
         for k, fill in enumerate(look.fills):
-            m = (level == k) & ~faint & ~picked
-            if m.any():
-                self._rectangles.fill_cut(painter, fill, x[m], y[m], width[m], height[m], gap)
-        m = ~faint & ~picked & (width > 6 * gap)
-        self._rectangles.fill(painter, look.edge, x[m], y[m] + gap, 2 * gap, height[m] - 2 * gap)
+            chosen = plain & (level == k)
+            if chosen.any():
+                fill_cut(painter, fill, *placed.where(chosen).boxes, gap)
+        x, y, _, h = placed.where(plain & (placed.w > 6 * gap)).boxes
+        self._rectangles.fill(painter, look.edge, x, y + gap, 2 * gap, h - 2 * gap)
         if faint.any():
-            outline = QBrush(QColor(look.ghost))
-            args = x[faint], y[faint], width[faint], height[faint]
-            self._rectangles.frame(painter, outline, *args, gap)
+            boxes = placed.where(faint).boxes
+            self._rectangles.frame(painter, look.ghost, *boxes, gap)
         if picked.any():
-            args = x[picked], y[picked], width[picked], height[picked]
-            self._rectangles.fill_cut(painter, theme.colour("selected"), *args, gap)
+            x, y, w, h = boxes = placed.where(picked).boxes
+            fill_cut(painter, theme.colour("selected"), *boxes, gap)
             rim = gap + (1 if dpr > 1 else 0)
-            inner = (args[2] > 4 * rim) & (args[3] > 4 * rim)
-            self._rectangles.fill(
-                painter,
-                look.picked,
-                args[0][inner] + rim,
-                args[1][inner] + rim,
-                args[2][inner] - 2 * rim,
-                args[3][inner] - 2 * rim,
-            )
+            fits = (w > 4 * rim) & (h > 4 * rim)
+            x, y, w, h = (a[fits] for a in boxes)
+            self._rectangles.fill(painter, look.picked, x + rim, y + rim, w - 2 * rim, h - 2 * rim)
         locked = notes.locked[index] & ~faint
         if locked.any():
+            boxes = placed.where(locked).boxes
             hatch = hatching("#70000000", max(round(5 * dpr), 4))
-            args = x[locked], y[locked], width[locked], height[locked]
-            self._rectangles.fill(painter, hatch, *args)
+            self._rectangles.fill(painter, hatch, *boxes)
             least = 46 if view.row >= NAME_ROW_PX else 16  # a name comes before the padlock
-            self._padlocks(painter, *args, dpr, least)
+            self._padlocks(painter, *boxes, dpr, least)
         if view.row >= NAME_ROW_PX:
-            named = (width >= NAME_NOTE_PX * dpr) & ~faint
+            named = (placed.w >= NAME_NOTE_PX * dpr) & ~faint
+            x, y, w, _ = placed.where(named).boxes
+            left = np.maximum(x, 0) + round(5 * dpr)
             self._label(
-                painter,
-                view,
-                pitch[named],
-                np.maximum(x[named], 0) + round(5 * dpr),
-                x[named] + width[named],
-                y[named] + height[named] // 2,
-                dpr,
-                flats,
+                painter, view, placed.pitch[named], left, x + w, y + full[named] // 2, dpr, flats
             )
 
     def _padlocks(
@@ -352,18 +386,10 @@ class Scene:
         """Proposed notes: translucent with dashed rims, fuller while they are heard."""
         t = max(round(1.4 * dpr), 1)
         for layer in layers:
-            span = layer.span(view.left_tick, view.right_tick)
-            notes, edge = layer.notes, int(view.width * dpr) + 8
-            x = view.xs(notes.onset[span], dpr).clip(-8, edge)
-            width = view.xs(notes.onset[span] + notes.duration[span], dpr).clip(-8, edge) - x
-            pitch = notes.pitch[span].astype(np.int64)
-            y = self._tops(view, pitch + 1, dpr)
-            gap = max(round(dpr), 1)
-            height = np.maximum(self._tops(view, pitch, dpr) - y - gap, 1)
-            width = np.maximum(width - gap, gap)
+            boxes = _placed(view, layer, dpr).boxes
             look = style(layer.colour, "active")
             body = QColor(look.ghost)
             body.setAlpha(150 if heard else 64)
-            self._rectangles.fill(painter, body, x, y, width, height)
+            self._rectangles.fill(painter, body, *boxes)
             rim = dashes(look.rim, max(round(4 * dpr), 3), max(round(3 * dpr), 2))
-            self._rectangles.frame(painter, rim, x, y, width, height, t)
+            self._rectangles.frame(painter, rim, *boxes, t)

@@ -167,6 +167,16 @@ def test_notes_show_in_their_tracks_colours(stage: Stage) -> None:
     assert stage.near(500, 55, style(1, "active").fills[-1])
 
 
+def test_both_notes_of_a_unison_show(qtbot: QtBot) -> None:
+    one = Notes.of([0], [900], [65], [127])
+    other = Notes.of([0], [900], [65], [127], first_id=1)
+    stage = Stage(qtbot, Score((Track(0, "High", one), Track(1, "Low", other))))
+    picture = stage.canvas.grab().toImage()
+    top = round(stage.view.viewport.y(66))
+    seen = {picture.pixel(50, y) for y in range(top, top + 10)}
+    assert {style(0, "active").fills[-1].rgb(), style(1, "other").fills[-1].rgb()} <= seen
+
+
 def test_quiet_notes_are_darker(stage: Stage) -> None:
     loud = theme.luminance(stage.colour(500, 65))
     stage.session.commit("x", edits.set_velocity(stage.session.score, [0], 20))
