@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib import metadata
 
 import numpy as np
 from PySide6.QtCore import Qt
@@ -144,6 +143,8 @@ def show_keys(parent: QWidget) -> None:
 
 def show_about(parent: QWidget) -> None:
     """What this is, and whose work it stands on."""
+    from importlib import metadata  # slow to load, and needed here alone
+
     box = QMessageBox(parent)
     box.setWindowTitle("About Ricercar")
     box.setTextFormat(Qt.TextFormat.PlainText)

@@ -153,6 +153,10 @@ QAbstractSpinBox { padding: 3px 0px; }
 QAbstractSpinBox::up-button, QAbstractSpinBox::down-button { width: 0; height: 0; border: none; }
 QComboBox::drop-down { border: none; width: 18px; }
 QComboBox::down-arrow { image: url("%chevron"); width: 12px; height: 12px; }
+QCheckBox::indicator { width: 13px; height: 13px; border: 1px solid @text_faint; border-radius: 4px;
+    background: @field; }
+QCheckBox::indicator:hover, QCheckBox::indicator:focus { border-color: @text; }
+QCheckBox::indicator:checked { background: @accent; border-color: @accent; image: url("%check"); }
 QComboBox QAbstractItemView {
     background: @panel; border: 1px solid @line; selection-background-color: @accent_deep; }
 QListView, QTreeView, QTableView, QScrollArea { background: @panel; border: none; outline: none; }
@@ -191,8 +195,10 @@ def stylesheet() -> str:
     text = STYLE
     for name in sorted(COLOURS, key=len, reverse=True):  # "text_dim" before "text"
         text = text.replace("@" + name, COLOURS[name])
-    chevron = resources.files("assets") / "icons" / "chevron.svg"
-    return text.replace("%chevron", str(chevron).replace("\\", "/"))
+    for image in ("chevron", "check"):
+        path = resources.files("assets") / "icons" / f"{image}.svg"
+        text = text.replace(f"%{image}", str(path).replace("\\", "/"))
+    return text
 
 
 def palette() -> QPalette:

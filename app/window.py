@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PySide6.QtCore import QSettings, Qt, QTimer
+from PySide6.QtCore import QEvent, QObject, QSettings, Qt, QTimer
 from PySide6.QtGui import (
     QAction,
     QCloseEvent,
@@ -164,7 +164,6 @@ class Window(QMainWindow):
         dock.setObjectName(name)
         dock.setTitleBarWidget(header)
         dock.setWidget(widget)
-        dock.visibilityChanged.connect(lambda _: self._refresh_actions())
         self.addDockWidget(area, dock)
         self._docks[name] = dock
 
@@ -184,7 +183,7 @@ class Window(QMainWindow):
                 self._add_commands(menu)
         for menu in menus.values():
             menu.setToolTipsVisible(True)
-        menus["Edit"].aboutToShow.connect(self._refresh_actions)
+            menu.aboutToShow.connect(self._refresh_actions)
 
     def _action(self, entry: Action) -> QAction:
         action = QAction(entry.text, self)
@@ -495,8 +494,26 @@ def demo() -> Score:
             return blank()
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Open the window, with a file when one is named, and work until it is closed."""
+class FirstFrame(QObject):
+    """Calls back once, when the canvas has painted its first frame."""
+
+    def __init__(self, window: Window, then: Callable[[Window], None]) -> None:
+        super().__init__(window)
+        self._window, self._then = window, then
+        window.roll.canvas.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Paint:
+            watched.removeEventFilter(self)
+            QTimer.singleShot(0, lambda: self._then(self._window))
+        return False
+
+
+def run(arguments: Sequence[str], *, painted: Callable[[Window], None] | None = None) -> int:
+    """Open the window, with a file when one is named, and work until it is closed.
+
+    `painted` is called when the first frame of the roll is on the screen.
+    """
     application = QApplication([sys.argv[0], *arguments])
     application.setApplicationName("Ricercar")
     application.setDesktopFileName("ricercar")
@@ -513,5 +530,7 @@ def run(arguments: Sequence[str]) -> int:
         window.files.open_path(last)
     if window.session.document.journal is None:
         window.open_demo()
+    if painted is not None:
+        FirstFrame(window, painted)
     window.show()
     return application.exec()
