@@ -232,7 +232,7 @@ class BuiltInPort:
             self.close()
             self.problem = (
                 "No sound device was found, so the built-in synth is silent; connect one and choose "
-                "Built-in again, or choose a MIDI port."
+                "the synth again, or choose a MIDI port."
             )
 
     def _play(self) -> Generator[bytes, int, None]:
