@@ -31,7 +31,7 @@ from models.representations.chorale import (
 from models.score import UserError
 
 Split = Literal["train", "valid"]
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 def split_names(split: Split) -> list[str]:
@@ -159,7 +159,7 @@ def from_music21(stream: Any, name: str) -> Chorale:
     position, meter = _bars(parts[0], steps, name)
     sharps, mode = _keys(parts[0], steps)
     held = fermata[:, 0] if fermata[:, 0].any() else fermata.any(axis=1)
-    return Chorale(name, pitch, attack, held, position, meter, sharps, mode)
+    return Chorale(name, pitch, attack, held.astype(np.int64), position, meter, sharps, mode)
 
 
 def _bars(part: Any, steps: int, name: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

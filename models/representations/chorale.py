@@ -34,6 +34,7 @@ UNKNOWN_METER = 3
 POSITIONS = 24
 """Sixteenths in the longest bar; `Chorale.position` is below it."""
 UNKNOWN_MODE, MAJOR, MINOR = 0, 1, 2
+NO_FERMATA, FERMATA, UNKNOWN_FERMATA = 0, 1, 2
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -44,7 +45,7 @@ class Chorale:
     """Four voices over T sixteenths.
 
     pitch [T, 4]: the MIDI pitch sounding, −1 in silence. attack [T, 4]: the voice strikes there (a
-    silence's first step counts as struck). fermata [T]. position [T]: sixteenths since the barline,
+    silence's first step counts as struck). fermata [T]: no, yes or unknown. position [T]: sixteenths since the barline,
     a pickup being the end of a bar. meter [T]: a class of METERS. sharps [T]: the key signature.
     mode [T]: unknown, major or minor.
     """
@@ -52,7 +53,7 @@ class Chorale:
     name: str
     pitch: Ints
     attack: Flags
-    fermata: Flags
+    fermata: Ints
     position: Ints
     meter: Ints
     sharps: Ints

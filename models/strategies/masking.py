@@ -36,7 +36,7 @@ def spans(rng: np.random.Generator, steps: int, longest: int) -> Flags:
 
 
 def hidden(
-    rng: np.random.Generator, batch: int, steps: int, full: float = 0.4, blocks: float = 0.3
+    rng: np.random.Generator, batch: int, steps: int, full: float = 0.3, blocks: float = 0.3
 ) -> Hidden:
     """Patterns for a batch: a share `full` sees everything, a share `blocks` loses the same sites from
     every stream, the rest loses the future alone, as when writing from left to right."""
@@ -51,7 +51,7 @@ def hidden(
             continue
         free = np.zeros(4, bool)
         free[rng.permutation(4)[: rng.choice([1, 2, 3, 4], p=[0.1, 0.1, 0.4, 0.4])]] = True
-        where = np.ones(steps, bool) if rng.random() < 0.5 else spans(rng, steps, 64)
+        where = np.ones(steps, bool) if rng.random() < 0.6 else spans(rng, steps, 64)
         site = where[:, None] & free
         future[b] = site
         # Within a step the voices come in some order: those before are known, the others not yet.

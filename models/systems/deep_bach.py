@@ -37,6 +37,7 @@ from models.representations.chorale import (
 )
 from models.score import UserError
 from models.strategies import masking
+from models.strategies.stepwise import MOTIONS, Stepper, Tables, motions
 from models.system import Context
 
 CARD = Card(
@@ -54,12 +55,14 @@ CARD = Card(
 
 BATCH, STEPS = 32, 128
 """Stretches a training step sees, and sixteenths in each."""
+BESIDE = 0.4
 _BFLOAT16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 PITCHES = TOKENS - FIRST_PITCH
-META_SIZES = (POSITIONS, 4, 3, 3, 12)
-"""Values of each metadata column: position, metre, fermata, mode, key shift; the last value of fermata
-and the first of mode mean unknown."""
+META_SIZES = (POSITIONS, 4, 3, 3, 12, 12)
+"""Values of each metadata column: position, metre, fermata, mode, key shift + 5, tonic; the last value
+of fermata and the first of mode mean unknown. The tonic is 0 but for training examples that are
+written beside their normal key."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,13 @@ def view(
     ps, fs = sounding(p, before), sounding(f, before)
     previous = torch.cat([before[:, None], ps[:, :-1]], 1)
     return View(p, ps, x, torch.where(x == HOLD, previous, x), previous, f, fs)
+
+
+def never(device: torch.device) -> Tensor:
+    """[TOKENS] to add to logits: minus infinity, or nearly, for what can't be predicted."""
+    out = torch.zeros(TOKENS, device=device)
+    out[MASK] = out[EDGE] = -1e9
+    return out
 
 
 class LockedDropout(nn.Module):
@@ -150,7 +160,7 @@ class Shape:
     voice_width: int = 40
     meta_width: int = 32
     joined: int = 256
-    dropout: float = 0.35
+    dropout: float = 0.3
 
 
 class VoiceNet(nn.Module):
@@ -164,6 +174,7 @@ class VoiceNet(nn.Module):
         self.sound = TokenTable(4, E, 0.3)
         self.present_token = TokenTable(4, E, 0.3)
         self.present_sound = TokenTable(4, E, 0.3)
+        self.before_sound = TokenTable(4, E, 0.3)
         self.meta = nn.ModuleList([nn.Embedding(n, M) for n in META_SIZES])
         widths = [4 * E + M] + [H] * (shape.layers - 1)
         self.past = nn.ModuleList([nn.LSTM(w, H, batch_first=True) for w in widths])
@@ -174,6 +185,9 @@ class VoiceNet(nn.Module):
         # Added to a pitch's logit for its distance from what the other voices sound, and from what
         # this voice sounded last: the part of counterpoint that does not depend on the key.
         self.interval = nn.Parameter(torch.zeros(4, 2 * PITCHES + 1))
+        # Added for a pair of intervals: with another voice, from (pitch classes) to, while that voice
+        # rests, rises or falls. Parallel fifths are one entry of this table, in any key.
+        self.motion = nn.Parameter(torch.zeros(4, 3, 12, 12))
         self.dropout = LockedDropout(shape.dropout)
         self.dropout_in = LockedDropout(shape.dropout / 2)
 
@@ -182,38 +196,54 @@ class VoiceNet(nn.Module):
         p = torch.arange(PITCHES, device=self.interval.device)
         return F.pad(self.interval[:, p[None] - p[:, None] + PITCHES], (0, 0, FIRST_PITCH, 0))
 
+    def motion_rows(self) -> Tensor:
+        """[4, MOTIONS + 1, PITCHES]: what each row that `motions` names adds to the pitches' logits."""
+        device = self.motion.device
+        at = (torch.arange(PITCHES, device=device) + LOW - torch.arange(12, device=device)[:, None]) % 12
+        return F.pad(self.motion[..., at].reshape(4, MOTIONS, PITCHES), (0, 0, 0, 1))
+
     def metadata(self, meta: Tensor) -> Tensor:
-        """[B, T, 5] → [B, T, meta_width]"""
+        """[B, T, 6] → [B, T, meta_width]"""
         return torch.stack([e(meta[..., i]) for i, e in enumerate(self.meta)]).sum(0)
+
+    def past_states(self, view: View, m: Tensor) -> Tensor:
+        """[B, T, units]: the state before each step, which knows nothing of the step itself."""
+        h = self.dropout_in(torch.cat([self.token(view.past) + self.sound(view.past_sounding), m], -1))
+        for i, layer in enumerate(self.past):
+            h, _ = layer(self.dropout(h) if i else h)
+        return F.pad(h, (0, 0, 1, 0))[:, :-1]
+
+    def future_states(self, view: View, m: Tensor) -> Tensor:
+        """[B, T, units]: the state after each step, read from the end."""
+        # What this voice sounds later would tell the pitch it strikes now: only its tokens are shown.
+        sound = view.future_sounding.clone()
+        sound[..., self.voice] = MASK
+        h = self.dropout_in(torch.cat([self.token(view.future) + self.sound(sound), m], -1)).flip(1)
+        for i, layer in enumerate(self.future):
+            h, _ = layer(self.dropout(h) if i else h)
+        return F.pad(h.flip(1), (0, 0, 0, 1))[:, 1:]
 
     def forward(self, view: View, meta: Tensor) -> Tensor:
         """Logits [B, T, TOKENS]; MASK and EDGE are never predicted."""
-        v, T = self.voice, meta.size(1)
+        v = self.voice
         m = self.metadata(meta)
-        # What this voice sounds later would tell the pitch it strikes now: only its tokens are shown.
-        future_sounding = view.future_sounding.clone()
-        future_sounding[..., v] = MASK
-        past = torch.cat([self.token(view.past) + self.sound(view.past_sounding), m], -1)
-        future = torch.cat([self.token(view.future) + self.sound(future_sounding), m], -1)
-        h_past, h_future = self.dropout_in(past), self.dropout_in(future).flip(1)
-        for i, (forwards, backwards) in enumerate(zip(self.past, self.future, strict=True)):
-            h_past, _ = forwards(self.dropout(h_past) if i else h_past)  # B, T, H
-            h_future, _ = backwards(self.dropout(h_future) if i else h_future)
-        h_past = F.pad(h_past, (0, 0, 1, 0))[:, :T]  # the state before t
-        h_future = F.pad(h_future.flip(1), (0, 0, 0, 1))[:, 1:]  # the state after t
+        past, future = self.past_states(view, m), self.future_states(view, m)
         present, sound = view.present.clone(), view.present_sounding.clone()
         present[..., v] = MASK
         sound[..., v] = view.previous[..., v]
         x = self.present_token(present) + self.present_sound(sound)
-        joined = torch.cat([h_past, h_future, x.to(h_past.dtype), m.to(h_past.dtype)], -1)
+        x = x + self.before_sound(view.previous)
+        joined = torch.cat([past, future, x.to(past.dtype), m.to(past.dtype)], -1)
         hidden = self.dropout(F.relu(self.join(self.dropout(joined))))
         logits = F.linear(hidden, self.out.rows()[0], self.bias).float()
-        rows = self.interval_rows()
-        near = torch.stack([F.embedding(sound[..., u], rows[u]) for u in range(4)]).sum(0)
+        moves = motions(sound, view.previous, v)
+        intervals, pairs = self.interval_rows(), self.motion_rows()
+        near = torch.stack(
+            [F.embedding(sound[..., u], intervals[u]) for u in range(4)]
+            + [F.embedding(moves[..., u], pairs[u]) for u in range(4)]
+        ).sum(0)
         logits = logits + F.pad(near.float(), (FIRST_PITCH, 0))
-        never = torch.zeros(TOKENS, device=logits.device)
-        never[MASK] = never[EDGE] = -1e9
-        return logits + never
+        return logits + never(logits.device)
 
 
 class Net(nn.Module):
@@ -231,27 +261,26 @@ class Net(nn.Module):
 
 @dataclass(frozen=True)
 class Columns:
-    """A piece as a network reads it: one column of EDGE on either side. tokens [T + 2, 4], meta [T + 2, 5]."""
+    """A piece as a network reads it: one column of EDGE on either side. tokens [T + 2, 4], meta [T + 2, 6]."""
 
     tokens: npt.NDArray[np.int64]
     meta: npt.NDArray[np.int64]
 
 
-def columns(chorale: Chorale) -> Columns:
-    """Token and metadata columns of a chorale."""
-    mode = chorale.mode
-    meta = np.stack(
-        [chorale.position, chorale.meter, chorale.fermata, mode, chorale.shift + 5], axis=1
-    ).astype(np.int64)
-    meta = np.pad(meta, ((1, 1), (0, 0)), mode="edge")
+def columns(chorale: Chorale, beside: int = 0) -> Columns:
+    """Token and metadata columns of a chorale, `beside` semitones below its normal key."""
+    c, shift = chorale, chorale.shift
+    tonic = np.full(len(c), -beside % 12)
+    meta = np.stack([c.position, c.meter, c.fermata, c.mode, shift + 5, tonic], axis=1)
+    meta = np.pad(meta.astype(np.int64), ((1, 1), (0, 0)), mode="edge")
     meta[[0, -1], 2] = 0
-    edge = np.pad(tokens(chorale), ((1, 1), (0, 0)), constant_values=EDGE)
+    edge = np.pad(tokens(c, shift + beside), ((1, 1), (0, 0)), constant_values=EDGE)
     return Columns(edge, meta)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """tokens [B, T, 4], meta [B, T, 5], before [B, 4]: what sounded before the first column."""
+    """tokens [B, T, 4], meta [B, T, 6], before [B, 4]: what sounded before the first column."""
 
     tokens: Tensor
     meta: Tensor
@@ -274,14 +303,16 @@ def crops(
     rng: np.random.Generator, corpus: Sequence[Chorale], count: int, steps: int, device: str
 ) -> Batch:
     """Random stretches of random chorales, longer ones more often, each transposed within the ranges
-    of its voices, with metadata left out now and then."""
+    of its voices and, for a share BESIDE of them, written beside the normal key, so that the same
+    notes are met on other degrees; metadata is left out now and then."""
     lengths = np.array([len(c) for c in corpus], float)
     token = np.full((count, steps, 4), EDGE, np.int64)
     meta = np.zeros((count, steps, len(META_SIZES)), np.int64)
     before = np.full((count, 4), MASK, np.int64)
     for b, i in enumerate(rng.choice(len(corpus), size=count, p=lengths / lengths.sum())):
         chorale = corpus[int(i)]
-        piece = columns(chorale.transposed(int(rng.choice(chorale.transpositions()))))
+        moved = chorale.transposed(int(rng.choice(chorale.transpositions())))
+        piece = columns(moved, int(rng.integers(-5, 7)) if rng.random() < BESIDE else 0)
         start = int(rng.integers(0, max(len(piece.tokens) - steps, 0) + 1))
         part = piece.tokens[start : start + steps]
         token[b, : len(part)] = part
@@ -306,6 +337,7 @@ class System:
     def __init__(self, net: Net, device: str) -> None:
         self.net = net.to(device)
         self.device = device
+        self._tables: Tables | None = None
 
     @classmethod
     def fresh(cls, device: str = "cpu", shape: Shape | None = None) -> System:
@@ -343,9 +375,7 @@ class System:
         else:
             masks = [torch.from_numpy(m).to(self.device) for m in hide]
             seen = view(batch.tokens, batch.before, *masks)
-        kind = self.device.split(":")[0]
-        fast = kind == "cuda" or (kind == "cpu" and _BFLOAT16)
-        with torch.autocast(kind, dtype=torch.bfloat16, enabled=fast):
+        with self._fast():
             logits: Tensor = self.net(seen, batch.meta)
         return logits
 
@@ -356,6 +386,7 @@ class System:
         all sites and of those that saw everything. Close it to stop."""
         fit = fit or training.Fit(self.net, training.Plan(minutes=10.0))
         self.net.train()
+        self._tables = None
         while True:
             batch = crops(context.rng, corpus.train, BATCH, STEPS, self.device)
             hide = masking.hidden(context.rng, BATCH, STEPS)
@@ -368,6 +399,44 @@ class System:
             full = float((loss.detach()[seeing].sum() / real[seeing].sum().clamp(min=1)))
             total = fit.update(loss.sum() / real.sum())
             yield {"loss_nats": total, "loss_full_nats": full}
+
+    def logits(self, tokens: Tensor, hide: Tensor, meta: Tensor) -> Tensor:
+        """[B, T, 4, TOKENS]: every site's conditional with the sites of `hide` [B, T, 4] unknown."""
+        with self._fast():
+            out: Tensor = self.net(view(tokens, self._unknown(tokens), hide, hide, hide), meta)
+        return out
+
+    def voice_logits(self, voice: int, tokens: Tensor, meta: Tensor) -> Tensor:
+        """[B, T, TOKENS]: one voice's conditionals given everything else."""
+        no = torch.zeros_like(tokens, dtype=torch.bool)
+        with self._fast():
+            out: Tensor = self.net.voices[voice](view(tokens, self._unknown(tokens), no, no, no), meta)
+        return out
+
+    def writer(self, tokens: Tensor, hide: Tensor, meta: Tensor) -> Stepper:
+        """Prepares to write the sites of `hide` from left to right; all sequences share `meta[0]`."""
+        if self._tables is None:
+            self._tables = Tables(list(self.net.voices))
+        no = torch.zeros_like(hide)
+        before = self._unknown(tokens)
+        seen = view(tokens, before, no, no, hide)
+        with self._fast():
+            vectors = [net.metadata(meta) for net in self.net.voices]
+            future = [
+                net.future_states(seen, m).float()
+                for net, m in zip(self.net.voices, vectors, strict=True)
+            ]
+        metadata = torch.stack([m[0] for m in vectors])
+        return Stepper(self._tables, sounding(tokens, before), torch.stack(future), metadata)
+
+    def _unknown(self, tokens: Tensor) -> Tensor:
+        return torch.full((len(tokens), 4), MASK, device=tokens.device)
+
+    def _fast(self) -> Any:
+        """Inside, matrix products are in bfloat16 where the processor has it."""
+        kind = self.device.split(":")[0]
+        fast = kind == "cuda" or (kind == "cpu" and _BFLOAT16)
+        return torch.autocast(kind, dtype=torch.bfloat16, enabled=fast)
 
     def conditionals(self, data: Sequence[Chorale]) -> Iterator[tuple[Chorale, Tensor]]:
         """For each chorale the log probabilities [T, 4, TOKENS] of every site given all others."""
