@@ -23,7 +23,7 @@ from models.score import Score, UserError
 
 SUFFIX = ".ricercar"
 SNAPSHOT_STEPS = 256
-SNAPSHOT_BYTES = 2**18
+SNAPSHOT_BYTES = 2**14
 """A new snapshot is due when the cursor is so many steps from the last one, or when the deltas since
 have come to more bytes than it and than this."""
 CLOSING_STEPS = 16
