@@ -11,6 +11,7 @@ from PySide6.QtGui import (
     QColor,
     QImage,
     QMouseEvent,
+    QNativeGestureEvent,
     QPainter,
     QPaintEvent,
     QPen,
@@ -336,6 +337,7 @@ class Canvas(QWidget):
             if self._dragging:
                 self._last = event.clone()
                 self._gesture.drag(self.spot(event))
+                self.hinted.emit(self._hint(at, None))
                 self.update()
                 outside = not self.rect().contains(at.toPoint())
                 if outside and not self._autoscroll.isActive():
@@ -409,6 +411,13 @@ class Canvas(QWidget):
         if hit is None:
             return where
         return f"{where}   {score.track(hit[0].track).name}, velocity {hit[0].velocity}"
+
+    def event(self, event: QEvent) -> bool:
+        pinch = Qt.NativeGestureType.ZoomNativeGesture
+        if isinstance(event, QNativeGestureEvent) and event.gestureType() == pinch:
+            self._view.zoom_time(1 + event.value(), event.position().x())
+            return True
+        return super().event(event)
 
     def leaveEvent(self, event: QEvent) -> None:
         self.hovered.emit(-1)

@@ -95,6 +95,22 @@ def toggle_lock(session: Session) -> None:
         session.commit(label, edits.set_locked(session.score, chosen.id, lock))
 
 
+def fermata(session: Session) -> None:
+    """Put a fermata on the selected notes' beginnings (the playhead's beat when none is selected), or
+    take it away where all have one."""
+    score = session.score
+    chosen = edits.select(score, session.selected)
+    if len(chosen):
+        ticks = set(chosen.onset.tolist())
+    else:
+        at = int(session.playhead_tick())
+        ticks = {grid.floor(score.meter, at, score.meter.beat_ticks(at))}
+    toggled = ticks if ticks <= set(score.fermatas) else ticks - set(score.fermatas)
+    for tick in toggled:
+        score = edits.toggle_fermata(score, tick)
+    session.commit("Change fermata", score)
+
+
 def select_all(session: Session) -> None:
     """Select the active track's notes; a second time, those of every track."""
     tracks = [t for t in session.score.tracks if t.id == session.active_track]
@@ -216,6 +232,8 @@ COMMANDS: tuple[Command, ...] = (
     Command(("Ctrl+D",), "Duplicate", duplicate),
     Command(("Ctrl+A",), "Select the track, then everything", select_all),
     Command(("Q",), "Quantize to the grid", quantize),
+    Command(("Shift+A",), "Select the notes that may change", select_in_region),
+    Command(("U",), "Fermata on or off", fermata),
     Command(("K",), "Lock or unlock the selected notes", toggle_lock),
 )
 """The keys the canvas answers to while it has the focus. A window's shortcut of the same keys goes first."""

@@ -65,6 +65,18 @@ class PianoRoll(QWidget):
         session.playhead_changed.connect(self._on_playhead)
         session.selection_changed.connect(self._on_selection)
         self.view.length = session.score.length
+        for widget, name in (
+            (self.canvas, "Piano roll"),
+            (self.ruler, "Ruler"),
+            (self.keys, "Keyboard"),
+            (self.velocity, "Velocity lane"),
+        ):
+            widget.setAccessibleName(name)
+            if (
+                widget is not self.canvas
+            ):  # a click there must not take the keys away from the notes
+                widget.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+                widget.setFocusProxy(self.canvas)
         self.setFocusProxy(self.canvas)
 
     def _arrange(self) -> None:

@@ -1,7 +1,7 @@
 """The ruler: a loop strip, bar numbers with the marked bars, and signs of metre, fermata and playhead.
 
 Click: go there. Drag: mark bars (Alt: steps of the grid); its ends can be dragged. Drag in the strip at the
-top, or with Shift: the loop. A double-click takes away what it hits.
+top, or with Shift: the loop. A double-click takes away what it hits. Right-click: a fermata, on or off.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from app.pianoroll.canvas import CURSORS, DRAG_PX
 from app.pianoroll.gestures import Gesture, Spot
 from app.pianoroll.view import View
 from app.session import Session
+from engine import edits
 from engine.document import Change
 
 LOOP_PX = 11
@@ -45,7 +46,7 @@ class Ruler(QWidget):
         self.setFixedHeight(HEIGHT_PX)
         self.setToolTip(
             "Click: move the playhead · drag: mark the bars that may change"
-            " · Shift+drag: loop · double-click: clear"
+            " · Shift+drag: loop · double-click: clear · right-click: fermata"
         )
         self._session, self._view = session, view
         self._gesture: Gesture | None = None
@@ -190,6 +191,8 @@ class Ruler(QWidget):
         if self._gesture is not None:
             self.cancel()
             return
+        if event.button() == Qt.MouseButton.RightButton:
+            self._toggle_fermata(self._spot(event).tick)
         if event.button() != Qt.MouseButton.LeftButton:
             return
         self._pressed, self._dragging = event.position(), False
@@ -235,6 +238,16 @@ class Ruler(QWidget):
         span, tick = self._session.span, self._view.viewport.tick(event.position().x())
         if span is not None and span[0] <= tick < span[1]:
             self._session.set_span(None)
+
+    def _toggle_fermata(self, tick: float) -> None:
+        """At the beginning of the note nearest to the mouse, of whatever track; at the beat without notes."""
+        score = self._session.score
+        onsets = np.concatenate([t.notes.onset for t in score.tracks] or [np.zeros(0, np.int64)])
+        if len(onsets):
+            at = int(onsets[np.abs(onsets - tick).argmin()])
+        else:
+            at = grid.nearest(score.meter, tick, score.meter.beat_ticks(max(tick, 0)))
+        self._session.commit("Change fermata", edits.toggle_fermata(score, at))
 
     def cancel(self) -> bool:
         """Let go of the drag under way as if it had not been; False when there was none."""

@@ -320,7 +320,8 @@ def test_every_command_does_nothing_gracefully_without_a_selection(qtbot: QtBot)
     desk = Desk(qtbot, Score())
     QGuiApplication.clipboard().clear()
     for command in commands.COMMANDS:
-        command.run(desk.session)
+        if command.run is not commands.fermata:  # that goes to the playhead
+            command.run(desk.session)
     assert desk.session.document.undo_label is None
     assert len(desk.messages) == 2  # insert and paste say what is missing
     mouse.double_click(desk.canvas, (300, 200))
@@ -459,6 +460,39 @@ def test_the_ruler_seeks_marks_and_loops(desk: Desk) -> None:
     desk.settle()
     mouse.double_click(ruler, (desk.x(3 * PPQ + 100), y))
     assert desk.session.span is None
+
+
+def test_fermatas_come_and_go(desk: Desk) -> None:
+    ruler = desk.roll.ruler
+    mouse.click(ruler, (desk.x(PPQ + 90), 30.0), button=RIGHT)
+    assert desk.session.score.fermatas == (PPQ, 3 * PPQ)
+    mouse.click(ruler, (desk.x(3 * PPQ - 30), 30.0), button=RIGHT)
+    assert desk.session.score.fermatas == (PPQ,)
+    desk.session.select([1, 2])
+    desk.key(Qt.Key.Key_U)
+    assert desk.session.score.fermatas == (PPQ, 2 * PPQ)
+    desk.key(Qt.Key.Key_U)
+    assert desk.session.score.fermatas == ()
+    desk.session.select([])
+    desk.session.set_playhead(Playhead(BAR + 100.0))
+    desk.key(Qt.Key.Key_U)
+    assert desk.session.score.fermatas == (BAR,)
+    assert desk.session.document.undo_label == "Change fermata"
+
+
+def test_the_notes_keep_the_keys_after_a_click_elsewhere(desk: Desk) -> None:
+    desk.session.select([1])
+    for widget in (desk.roll.ruler, desk.roll.velocity, desk.roll.keys):
+        QTest.mouseClick(widget, Qt.MouseButton.LeftButton)
+        assert desk.canvas.hasFocus()
+
+
+def test_the_notes_that_may_change(desk: Desk) -> None:
+    desk.session.commit("Lock", edits.set_locked(desk.session.score, [1], True))
+    desk.session.set_span((PPQ, BAR))
+    desk.session.set_ticked([1])
+    desk.key(Qt.Key.Key_A, SHIFT)
+    assert desk.session.selection == {2, 3}
 
 
 def test_escape_takes_a_mark_back(desk: Desk) -> None:
