@@ -6,10 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Qt without a screen and torch without a thread each per core: two test workers share two cores.
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples every time, however slow the machine is at the moment.
+settings.register_profile("ricercar", deadline=None, derandomize=True)
+settings.load_profile("ricercar")
 
 
 @pytest.fixture(autouse=True)
