@@ -27,6 +27,7 @@ _CONTAINER = (
 _CLEFS = {
     "treble": ("G", 2, 0),
     "tenor": ("G", 2, -1),
+    "alto": ("C", 3, 0),
     "bass": ("F", 4, 0),
     "drums": ("percussion", 3, 0),
 }

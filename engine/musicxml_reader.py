@@ -52,10 +52,11 @@ class _Note:
 
 @dataclass
 class _Measure:
-    """One part's share of a measure; `length` is how far its notes and rests reach, in quarters."""
+    """One part's share of a measure; `length` is how far its notes and rests reach, in quarters, and
+    `sounding` how far its notes alone do."""
 
-    implicit: bool = False
     length: Fraction = Fraction(0)
+    sounding: Fraction = Fraction(0)
     metre: tuple[int, int] | None = None
     notes: list[_Note] = field(default_factory=list)
     keys: list[tuple[Fraction, int, bool]] = field(default_factory=list)
@@ -108,9 +109,7 @@ def _unzipped(data: bytes, name: str) -> bytes:
             names = archive.namelist()
             inner = next((n for n in names if not n.startswith("META-INF/")), None)
             if "META-INF/container.xml" in names:
-                container = _parsed(_member(archive, "META-INF/container.xml", name), name)
-                file = next(container.iter("rootfile"), None)
-                inner = file.get("full-path") if file is not None else inner
+                inner = _root_file(_member(archive, "META-INF/container.xml", name), name) or inner
             if inner is None or inner not in names:
                 raise broken
             return _member(archive, inner, name)
@@ -120,6 +119,16 @@ def _unzipped(data: bytes, name: str) -> bytes:
     ):  # fmt: skip
         # What zipfile raises for damage of one kind or another, and for encryption.
         raise broken from None
+
+
+def _root_file(container: bytes, name: str) -> str | None:
+    """Where the container says the score is; None when it can't be read, as names with apostrophes make
+    some of them."""
+    try:
+        file = next(_parsed(container, name).iter("rootfile"), None)
+    except UserError:
+        return None
+    return None if file is None else file.get("full-path")
 
 
 def _member(archive: zipfile.ZipFile, member: str, name: str) -> bytes:
@@ -235,8 +244,7 @@ def _parts(root: Element, name: str) -> list[_Part]:
 
 
 def _measure(element: Element, part: _Part, where: str) -> _Measure:
-    number = element.get("number", "")
-    measure = _Measure(element.get("implicit") == "yes" or number == "0" or number[:1] == "X")
+    measure = _Measure()
     now = onset = Fraction(0)
     for child in element:
         match child.tag:
@@ -292,6 +300,7 @@ def _note(
     if length:
         note = _Note(onset, length, pitch, velocity, line, "stop" in ties, "start" in ties)
         measure.notes.append(note)
+        measure.sounding = max(measure.sounding, onset + length)
     if child.find("notations/fermata") is not None:
         measure.fermatas.append(onset)
 
@@ -385,8 +394,8 @@ def _tick(quarters: Fraction) -> int:
 def _bars(columns: list[list[_Measure]]) -> tuple[list[Fraction], MeterMap]:
     """Where each measure starts, in quarters, and the metre that has a barline at each that is a bar.
 
-    A measure is as long as the longest part of it. The halves of a bar that a repeat divides (the second
-    is marked implicit) are one bar; any other that is not full is cut short by a change of metre.
+    A measure is as long as the longest part of it. Two that make one bar together (a repeat divides it)
+    are one; any other that is not full is cut short by a change of metre.
     """
     starts: list[Fraction] = []
     changes: list[tuple[int, int, int]] = []
@@ -397,9 +406,9 @@ def _bars(columns: list[list[_Measure]]) -> tuple[list[Fraction], MeterMap]:
         starts.append(now)
         named = next((m.metre for m in column if m.metre is not None), None)
         metre_before, metre = metre, named or metre
-        length = max((m.length for m in column), default=Fraction(0))
         bar = Fraction(4 * metre[0], metre[1])
-        length = length or bar
+        # Rests of a whole bar are often written with the length of a whole note, whatever the metre.
+        length = max((max(m.sounding, min(m.length, bar)) for m in column), default=bar) or bar
         if index == 0:
             changes.append((0, *metre))
             if length < bar:
@@ -408,9 +417,8 @@ def _bars(columns: list[list[_Measure]]) -> tuple[list[Fraction], MeterMap]:
             else:
                 filled, full = length, bar
         else:
-            goes_on = 0 < filled < full and column[0].implicit and filled + length <= full
-            if goes_on and metre == metre_before:
-                filled += length
+            if metre == metre_before and 0 < filled < full and filled + length == full:
+                filled = full
             else:
                 if metre != metre_before or (full and filled != full):
                     changes.append((_tick(now), *metre))
@@ -488,10 +496,11 @@ def _merged(part: _Part, lines: list[Line], starts: list[Fraction], first_id: in
             begin, stop = start + note.offset, start + note.offset + note.length
             a, b = _tick(begin), _tick(stop)
             voice = voices[note.line]
-            open_here = waiting[note.pitch, a] if note.tied_from else []
-            if open_here:
-                # Of several, the one in the same voice: a tie may also cross from voice to voice.
-                same = [i for i in open_here if rest[i][2] == voice]
+            open_here = waiting[note.pitch, a]
+            # The one in the same voice; a tie may also cross from voice to voice, but only when this
+            # end of it says so as well, for some programs write no more than where ties begin.
+            same = [i for i in open_here if rest[i][2] == voice]
+            if same or (open_here and note.tied_from):
                 index = (same or open_here)[0]
                 open_here.remove(index)
                 end[index] = b

@@ -237,6 +237,7 @@ def _grid(offsets: npt.NDArray[np.int64], length: int) -> tuple[int, Cell | None
         (length // 6, triplet, 50),
         (length // 5, Cell(length, 5, 4), 80),
         (length // 16, None, 90),
+        (length // 12, triplet, 100),
     ]
     best, lowest = candidates[0], float("inf")
     for grid, cell, cost in candidates:
@@ -483,13 +484,14 @@ def _needs_two(track: Track) -> bool:
 
 
 def _clef(track: Track, notes: Notes, upper: bool | None) -> str:
-    """ "treble", "bass", "tenor" (treble an octave lower) or "drums"."""
+    """ "treble", "bass", "alto", "tenor" (treble an octave lower) or "drums"."""
     if track.channel == 9:
         return "drums"
     if upper is not None:
         return "treble" if upper else "bass"
-    if "tenor" in track.name.casefold():
-        return "tenor"
+    name = track.name.casefold()
+    if "tenor" in name or "viola" in name:
+        return "tenor" if "tenor" in name else "alto"
     return "treble" if not len(notes) or float(np.median(notes.pitch)) >= 58 else "bass"
 
 
