@@ -51,7 +51,7 @@ from models import catalogue
 from models.card import Card, Task
 from models.score import Score, UserError
 
-DEMO = "demo.mid"
+DEMO = "wenn_ich_einmal_soll_scheiden.musicxml"
 FIRST_SIZE = (1280, 720)
 
 
@@ -117,6 +117,7 @@ class Window(QMainWindow):
         self._connect()
         self._restore()
         self._title()
+        self._refresh_actions()
 
     # --- building ----------------------------------------------------------------------------------
 
@@ -429,7 +430,7 @@ class Window(QMainWindow):
 
     def open_demo(self) -> None:
         """Open the demonstration chorale anew."""
-        self.files.adopt(demo(), "Demonstration")
+        self.files.adopt(demo(), "")
         self.prepare_demo()
 
     def prepare_demo(self) -> None:

@@ -107,7 +107,7 @@ class TransportBar(QWidget):
         self.tempo.setDecimals(1)
         self.tempo.setKeyboardTracking(False)
         spin_text(self.tempo)
-        self.tempo.setFixedWidth(62)
+        self.tempo.setFixedWidth(70)
         self.tempo.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.tempo.setToolTip("Tempo in quarter notes a minute")
         self.tempo.setAccessibleName("tempo")

@@ -115,5 +115,6 @@ def open_window(
     window.resize(width, height)
     qtbot.addWidget(window)
     window.show()
-    qtbot.waitExposed(window)
+    window.activateWindow()  # shortcuts need it
+    qtbot.waitUntil(window.isActiveWindow)
     return window
