@@ -207,21 +207,25 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 def ports(arguments: argparse.Namespace) -> None:
     """The MIDI ports of this machine."""
-    midi = importlib.import_module("engine.midi")
-    found = midi.list_ports()
+    from engine.ports import list_ports
+
+    found = list_ports()
     if arguments.json:
         print(json.dumps(found, ensure_ascii=False))
         return
     for kind, names in found.items():
         for name in names:
             print(f"{kind}: {name}")
+    if not any(found.values()):
+        print("none; the built-in synth plays")
 
 
 def play(arguments: argparse.Namespace) -> None:
     """Play a file in time, on a MIDI port or the built-in synth, until it ends or is interrupted."""
+    from engine import midi
+
     score = exchange.read(Path(arguments.file))
     loop = asking.span(score, arguments.loop) if arguments.loop else None
-    midi = importlib.import_module("engine.midi")
     midi.play(
         score, port=arguments.port, virtual=arguments.virtual, clock=arguments.clock, loop=loop
     )

@@ -76,11 +76,11 @@ def reason(path: Path, error: OSError, verb: str) -> str:
     match error.errno:
         case errno.ENOENT if verb == "read":
             return f"There is no file {path}; check its name."
-        case errno.ENOENT:
+        case errno.ENOENT if not path.parent.is_dir():
             return f"There is no folder {path.parent}; make it or choose another."
         case errno.EACCES | errno.EPERM | errno.EROFS if verb == "read":
             return f"{path} may not be read; change its permissions."
-        case errno.EACCES | errno.EPERM | errno.EROFS:
+        case errno.EACCES | errno.EPERM | errno.EROFS | errno.ENOENT:
             return f"{path.parent} may not be written to; choose another folder."
         case errno.ENOSPC | errno.EDQUOT:
             return f"The disk is full, so {path} was not written; make room or choose another disk."

@@ -421,9 +421,7 @@ def _conductor(score: Score, division: int) -> bytes:
         start = (0, *_pickup_metre(meter.pickup, numerator, denominator))
         # Without the second one no program would begin its first bar after the pickup.
         metres = [start, (meter.pickup, numerator, denominator), *metres[1:]]
-    events: list[tuple[int, bytes]] = (
-        [(0, _meta(0x03, score.title.encode()))] if score.title else []
-    )
+    events: list[tuple[int, bytes]] = [(0, _meta(0x03, _name(score.title)))] if score.title else []
     for tick, numerator, denominator in metres:
         clocks = 36 if denominator == 8 and numerator % 3 == 0 else 96 // denominator
         body = bytes([numerator, denominator.bit_length() - 1, clocks, 8])
@@ -441,7 +439,7 @@ def _conductor(score: Score, division: int) -> bytes:
 
 def _track_chunk(track: Track, division: int) -> bytes:
     channel, notes, controls = track.channel, track.notes, track.controls
-    setup = [_meta(0x03, track.name.encode())]
+    setup = [_meta(0x03, _name(track.name))]
     if not _begins_with_a_bank(track):
         setup.append(bytes([_PROGRAM | channel, track.program]))
     if track.volume != 100:
@@ -479,6 +477,10 @@ def _begins_with_a_bank(track: Track) -> bool:
         return False
     banks = (controls.status == _CONTROL) & np.isin(controls.data1, (_BANK_HIGH, _BANK_LOW))
     return bool(banks[: int(programs[0])].any())
+
+
+def _name(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
 
 
 def _meta(kind: int, body: bytes) -> bytes:
