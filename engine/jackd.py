@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import rtmidi
@@ -22,7 +22,9 @@ START_SECONDS = 10.0
 def dummy_server(name: str, sample_rate: int = 48_000, period: int = 64) -> Iterator[None]:
     """Run `jackd` with its dummy driver under a server name of its own, and make it everybody's default.
 
-    JACK carries MIDI in periods: 64 frames at 48 kHz are 1.3 ms. UserError when there is no jackd.
+    JACK carries MIDI in periods: 64 frames at 48 kHz are 1.3 ms. The server is synchronous: it ends no
+    period before all clients have, so that a machine that stalls delays messages but loses none.
+    UserError when there is no jackd.
     """
     program = shutil.which("jackd")
     if program is None:
@@ -30,8 +32,10 @@ def dummy_server(name: str, sample_rate: int = 48_000, period: int = 64) -> Iter
     before = os.environ.get(SERVER_VARIABLE)
     os.environ[SERVER_VARIABLE] = name
     real_time = ["-R", "-P", "30"] if _may_run_real_time() else ["-r"]
+    driver = ["-d", "dummy", "-r", str(sample_rate), "-p", str(period)]
+    patience = ["-S", "-t", "5000"]
     server = subprocess.Popen(
-        [program, *real_time, "-n", name, "-d", "dummy", "-r", str(sample_rate), "-p", str(period)],
+        [program, *real_time, *patience, "-n", name, *driver],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -71,17 +75,25 @@ def _wait_for(server: subprocess.Popen[bytes]) -> None:
 
 
 class Gear:
-    """A MIDI input on JACK that remembers what it gets, as (nanoseconds of engine.clock, message)."""
+    """A MIDI input on JACK that remembers what it gets, as (nanoseconds of engine.clock, message).
 
-    def __init__(self, name: str) -> None:
+    `heard(at, seconds since the message before by JACK's clock, message)` is called in JACK's thread.
+    """
+
+    def __init__(self, name: str, heard: Callable[[int, float, bytes], None] | None = None) -> None:
+        jackserver.quieten()
         self.got: list[tuple[int, bytes]] = []
+        self._tell = heard
         self._in = rtmidi.MidiIn(rtmidi.API_UNIX_JACK, name=name)
         self._in.ignore_types(sysex=False, timing=False, active_sense=False)
         self._in.open_virtual_port("in")
         self._in.set_callback(self._heard)
 
     def _heard(self, event: tuple[list[int], float], _data: object = None) -> None:
-        self.got.append((time.perf_counter_ns(), bytes(event[0])))
+        now = time.perf_counter_ns()
+        self.got.append((now, bytes(event[0])))
+        if self._tell is not None:
+            self._tell(now, event[1], bytes(event[0]))
 
     def close(self) -> None:
         """Unplug it."""
