@@ -107,7 +107,7 @@ class PianoRoll(QWidget):
         self.splitter.addWidget(lower)
         self.splitter.setStretchFactor(0, 1)
         self.splitter.setStretchFactor(1, 0)
-        self.splitter.setSizes([600, 96])
+        self.splitter.setSizes([600, 72])
         self.splitter.setHandleWidth(5)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -122,7 +122,7 @@ class PianoRoll(QWidget):
 
     def fit(self) -> None:
         """Show the first bars at a legible size, centred on the pitches that sound in them."""
-        self._fitted = True
+        self._fitted = self.isVisible()  # a size known before that is not the final one
         self.view.resize(self.canvas.width(), self.canvas.height())
         score = self.session.score
         low, high = self._range(0, max(score.length, 1))
