@@ -217,10 +217,7 @@ class Canvas(QWidget):
     def _render(self, dpr: float) -> None:
         layers = self.layers
         view, session = self._view.viewport, self._session
-        wanted = surface(self.width(), self.height(), dpr)
-        if self._image is None or self._image.size() != wanted.size():
-            self._image = wanted
-        self._image.setDevicePixelRatio(1)
+        self._image = surface(self._image, self.width(), self.height(), dpr)
         painter = QPainter(self._image)
         score = session.score
         self._scene.background(painter, view, score, session.snap, session.span, dpr)

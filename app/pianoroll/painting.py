@@ -7,8 +7,9 @@ draws anything. Everything here paints in device pixels, so edges are crisp at e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,49 +40,31 @@ class Rectangles:
         self, painter: QPainter, brush: QBrush | QColor, x: Ints, y: Ints, w: Ints, h: Ints
     ) -> None:
         """Fill rectangles (arrays of one length, or single numbers broadcast) without an outline."""
-        n = self._put(0, x, y, w, h)
-        if n:
-            self._draw(painter, brush, n)
-
-    def fill_cut(
-        self, painter: QPainter, brush: QBrush | QColor, x: Row, y: Row, w: Row, h: Row, cut: int
-    ) -> None:
-        """Fill rectangles whose corners lack a square of `cut` pixels, where they are large enough."""
-        large = (w >= 5 * cut) & (h >= 5 * cut)
-        if not large.all():
-            small = ~large
-            self.fill(painter, brush, x[small], y[small], w[small], h[small])
-            x, y, w, h = x[large], y[large], w[large], h[large]
-        n = self._put(0, x + cut, y, w - 2 * cut, h)
-        if n:
-            n += self._put(n, x, y + cut, cut, h - 2 * cut)
-            n += self._put(n, x + w - cut, y + cut, cut, h - 2 * cut)
-            self._draw(painter, brush, n)
-
-    def frame(
-        self, painter: QPainter, brush: QBrush | QColor, x: Row, y: Row, w: Row, h: Row, t: int
-    ) -> None:
-        """Fill only the rims, `t` pixels thick."""
-        n = self._put(0, x, y, w, t)
-        if n:
-            n += self._put(n, x, y + h - t, w, t)
-            n += self._put(n, x, y + t, t, h - 2 * t)
-            n += self._put(n, x + w - t, y + t, t, h - 2 * t)
-            self._draw(painter, brush, n)
-
-    def _put(self, at: int, x: Ints, y: Ints, w: Ints, h: Ints) -> int:
-        """Write rectangles into the buffer from `at` on; returns how many."""
         n = next((len(a) for a in (x, y, w, h) if isinstance(a, np.ndarray)), 1)
-        if at + 4 * n > len(self._buffer):
-            written = self._buffer[:at].copy()
-            self._allocate(2 * (at + 4 * n))
-            self._buffer[:at] = written
-        used = self._buffer[at : at + n]
-        used[:, 0] = x
-        used[:, 1] = y
-        used[:, 2] = used[:, 0] + (w - 1)
-        used[:, 3] = used[:, 1] + (h - 1)
-        return n
+        if n > len(self._buffer):
+            self._allocate(2 * n)
+        if n:
+            used = self._buffer[:n]
+            used[:, 0] = x
+            used[:, 1] = y
+            used[:, 2] = used[:, 0] + (w - 1)
+            used[:, 3] = used[:, 1] + (h - 1)
+            self._draw(painter, brush, n)
+
+    def runs(
+        self, painter: QPainter, boxes: Row, code: Row, brushes: Mapping[int, QBrush | QColor]
+    ) -> None:
+        """Fill boxes (n, k, 4) as QRect has them, each with the brush of its code, lower codes first."""
+        order = np.argsort(code, kind="stable")
+        boxes, code = boxes[order], code[order]
+        starts = [0, *(np.flatnonzero(np.diff(code)) + 1).tolist(), len(code)]
+        for start, stop in pairwise(starts):
+            if start < stop:
+                flat = boxes[start:stop].reshape(-1, 4)
+                if len(flat) > len(self._buffer):
+                    self._allocate(2 * len(flat))
+                self._buffer[: len(flat)] = flat
+                self._draw(painter, brushes[int(code[start])], len(flat))
 
     def _draw(self, painter: QPainter, brush: QBrush | QColor, n: int) -> None:
         painter.setPen(Qt.PenStyle.NoPen)
@@ -166,10 +149,10 @@ def dashes(ink: str, on: int, off: int) -> QBrush:
     return QBrush(image)
 
 
-def surface(width: int, height: int, dpr: float) -> QImage:
-    """An image of so many logical pixels, to be painted on in device pixels."""
-    return QImage(
-        max(int(np.ceil(width * dpr)), 1),
-        max(int(np.ceil(height * dpr)), 1),
-        QImage.Format.Format_RGB32,
-    )
+def surface(old: QImage | None, width: int, height: int, dpr: float) -> QImage:
+    """An image of so many logical pixels, to be painted on in device pixels: `old` where it has the size."""
+    w, h = max(int(np.ceil(width * dpr)), 1), max(int(np.ceil(height * dpr)), 1)
+    if old is None or (old.width(), old.height()) != (w, h):
+        old = QImage(w, h, QImage.Format.Format_RGB32)
+    old.setDevicePixelRatio(1)
+    return old

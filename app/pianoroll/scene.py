@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from app import theme
 from app.pianoroll import grid
 from app.pianoroll.layers import LEVELS, Layer
 from app.pianoroll.painting import Labels, Rectangles, Row, dashes, hatching
+from app.pianoroll.sight import Sight, cut_corners, rims, sight, tops, whole
 from app.pianoroll.viewport import PITCHES, Viewport
 from models.score import Score
 
@@ -75,52 +76,6 @@ def style(index: int, standing: str) -> Style:
     )
 
 
-def _tops(view: Viewport, pitch: Row, dpr: float) -> npt.NDArray[np.int32]:
-    """The y of pitches' lower edges in whole device pixels."""
-    y = ((PITCHES - pitch.astype(np.int64)) * view.row - view.scroll_y) * dpr
-    return np.asarray(np.rint(y), np.int32)
-
-
-@dataclass(frozen=True)
-class Placed:
-    """The notes of a layer that show: their places in it, pitches, and boxes in device pixels."""
-
-    index: Row
-    pitch: Row
-    x: Row
-    y: Row
-    w: Row
-    h: Row
-
-    @property
-    def boxes(self) -> tuple[Row, Row, Row, Row]:
-        """Left, top, width and height."""
-        return self.x, self.y, self.w, self.h
-
-    def where(self, mask: Row) -> Placed:
-        """Some of them."""
-        return Placed(*(getattr(self, field.name)[mask] for field in fields(self)))
-
-
-def _placed(view: Viewport, layer: Layer, dpr: float) -> Placed:
-    notes, span = layer.notes, layer.span(view.left_tick, view.right_tick)
-    low, high = view.pitches
-    pitch = notes.pitch[span].astype(np.int64)
-    onset = notes.onset[span]
-    end = onset + notes.duration[span]
-    shown = np.flatnonzero((pitch >= low) & (pitch <= high) & (end > view.left_tick))
-    edge = int(view.width * dpr) + 8
-    x = view.xs(onset[shown], dpr).clip(-8, edge)
-    w = view.xs(end[shown], dpr).clip(-8, edge) - x
-    pitch = pitch[shown]
-    y = _tops(view, pitch + 1, dpr)
-    h = _tops(view, pitch, dpr) - y
-    gap = max(round(dpr), 1)  # parts a note from the next in its row, and from the row below
-    w = np.maximum(w - gap * (w > 3 * gap), gap)
-    h = np.maximum(h - gap * (view.row >= 5), 1)
-    return Placed(shown + span.start, pitch, x, y, w, h)
-
-
 class Scene:
     """Paints the still picture. One object a canvas: it keeps buffers and label strips between frames."""
 
@@ -143,8 +98,8 @@ class Scene:
         fill = self._rectangles.fill
         low, high = view.pitches
         pitch = np.arange(low, high + 1)
-        top = _tops(view, pitch + 1, dpr)
-        bottom = _tops(view, pitch, dpr)
+        top = tops(view, pitch + 1, dpr)
+        bottom = tops(view, pitch, dpr)
         painter.fillRect(0, 0, width, height, theme.colour("row_white"))
         black = ~WHITE[pitch]
         fill(painter, theme.colour("row_black"), 0, top[black], width, bottom[black] - top[black])
@@ -210,9 +165,7 @@ class Scene:
         if sum(span.stop - span.start for span in spans) > CROWD:
             self._crowd(painter, view, order, dpr)
         else:
-            drawn: list[Row] = []
-            for layer in order:
-                self._layer(painter, view, layer, dpr, flats, drawn)
+            self._each(painter, view, order, dpr, flats)
 
     def _crowd(self, painter: QPainter, view: Viewport, order: Sequence[Layer], dpr: float) -> None:
         """Thousands of notes a few pixels long: stamped into a picture of one line a pitch, which is
@@ -257,12 +210,12 @@ class Scene:
             len(cells),
             QImage.Format.Format_ARGB32_Premultiplied,
         )
-        edges = _tops(view, np.arange(low, high + 2), dpr)
+        edges = tops(view, np.arange(low, high + 2), dpr)
         target = QRect(0, int(edges[-1]), width, int(edges[0] - edges[-1]))
         painter.drawImage(target, picture)
         for shade, x, pitch, long in rest:
-            y = _tops(view, pitch + 1, dpr)
-            self._rectangles.fill(painter, shade, x, y, long, _tops(view, pitch, dpr) - y)
+            y = tops(view, pitch + 1, dpr)
+            self._rectangles.fill(painter, shade, x, y, long, tops(view, pitch, dpr) - y)
         if view.row >= 5:
             hair = max(round(dpr), 1)
             self._rectangles.fill(
@@ -275,62 +228,59 @@ class Scene:
             layer.colour, "muted" if layer.muted else "active" if layer.active else "other"
         )
 
-    def _layer(
-        self,
-        painter: QPainter,
-        view: Viewport,
-        layer: Layer,
-        dpr: float,
-        flats: bool,
-        drawn: list[Row],
+    def _each(
+        self, painter: QPainter, view: Viewport, order: Sequence[Layer], dpr: float, flats: bool
     ) -> None:
-        """One layer over those below; `drawn` collects which (onset, pitch) have a note already."""
-        placed = _placed(view, layer, dpr)
-        if not len(placed.index):
-            return
-        notes, index = layer.notes, placed.index
-        full = placed.h
-        keys = notes.onset[index] * PITCHES + placed.pitch
-        if drawn and view.row >= UNISON_ROW_PX:
+        """Notes one by one: bodies, beginnings, then what is special about some, then names."""
+        seen = sight(view, order, dpr)
+        looks = [self._look(layer) for layer in order]
+        gap, full, runs = max(round(dpr), 1), seen.h, self._rectangles.runs
+        if view.row >= UNISON_ROW_PX:
             # A unison: the upper note leaves a strip of the one below in sight.
-            below = np.isin(keys, np.concatenate(drawn))
-            placed = replace(placed, h=np.where(below, full * 3 // 5, full))
-        gap, look = max(round(dpr), 1), self._look(layer)
-        faint, picked = layer.faint[index], layer.selected[index]
-        plain = ~faint & ~picked
-        drawn.append(keys[~faint])
-        level = notes.velocity[index] // (128 // LEVELS)
-        fill_cut = self._rectangles.fill_cut
-        for k, fill in enumerate(look.fills):
-            chosen = plain & (level == k)
-            if chosen.any():
-                fill_cut(painter, fill, *placed.where(chosen).boxes, gap)
-        x, y, _, h = placed.where(plain & (placed.w > 6 * gap)).boxes
-        self._rectangles.fill(painter, look.edge, x, y + gap, 2 * gap, h - 2 * gap)
-        if faint.any():
-            boxes = placed.where(faint).boxes
-            self._rectangles.frame(painter, look.ghost, *boxes, gap)
-        if picked.any():
-            x, y, w, h = boxes = placed.where(picked).boxes
-            fill_cut(painter, theme.colour("selected"), *boxes, gap)
-            rim = gap + (1 if dpr > 1 else 0)
-            fits = (w > 4 * rim) & (h > 4 * rim)
-            x, y, w, h = (a[fits] for a in boxes)
-            self._rectangles.fill(painter, look.picked, x + rim, y + rim, w - 2 * rim, h - 2 * rim)
-        locked = notes.locked[index] & ~faint
-        if locked.any():
-            boxes = placed.where(locked).boxes
+            seen = replace(seen, h=np.where(seen.over, full * 3 // 5, full))
+        solid = seen.where(~seen.faint & ~seen.picked)
+        bodies = {
+            rank * LEVELS + level: fill
+            for rank, look in enumerate(looks)
+            for level, fill in enumerate(look.fills)
+        }
+        code = solid.rank * LEVELS + solid.level
+        runs(painter, cut_corners(*solid.boxes, gap), code, bodies)
+        x, y, w, h = solid.boxes
+        wide = w > 6 * gap
+        edges = whole(x[wide], y[wide] + gap, 2 * gap, np.maximum(h[wide] - 2 * gap, 1))
+        runs(painter, edges, solid.rank[wide], {r: look.edge for r, look in enumerate(looks)})
+        if seen.faint.any():
+            faint = seen.where(seen.faint)
+            shades = {r: look.ghost for r, look in enumerate(looks)}
+            runs(painter, rims(*faint.boxes, gap), faint.rank, shades)
+        if seen.picked.any():
+            self._picked(painter, seen.where(seen.picked & ~seen.faint), looks, dpr)
+        if seen.locked.any():
+            boxes = seen.where(seen.locked & ~seen.faint).boxes
             hatch = hatching("#70000000", max(round(5 * dpr), 4))
             self._rectangles.fill(painter, hatch, *boxes)
             least = 46 if view.row >= NAME_ROW_PX else 16  # a name comes before the padlock
             self._padlocks(painter, *boxes, dpr, least)
         if view.row >= NAME_ROW_PX:
-            named = (placed.w >= NAME_NOTE_PX * dpr) & ~faint
-            x, y, w, _ = placed.where(named).boxes
+            named = (seen.w >= NAME_NOTE_PX * dpr) & ~seen.faint
+            x, y, w, _ = seen.where(named).boxes
             left = np.maximum(x, 0) + round(5 * dpr)
-            self._label(
-                painter, view, placed.pitch[named], left, x + w, y + full[named] // 2, dpr, flats
-            )
+            middle = y + full[named] // 2
+            self._label(painter, view, seen.pitch[named], left, x + w, middle, dpr, flats)
+
+    def _picked(self, painter: QPainter, picked: Sight, looks: Sequence[Style], dpr: float) -> None:
+        """Selected notes: white, and inside, where there is room, a light shade of their colour."""
+        gap = max(round(dpr), 1)
+        white = {0: theme.colour("selected")}
+        body = cut_corners(*picked.boxes, gap)
+        self._rectangles.runs(painter, body, np.zeros(len(picked), np.int64), white)
+        rim = gap + (1 if dpr > 1 else 0)
+        x, y, w, h = picked.boxes
+        fits = (w > 4 * rim) & (h > 4 * rim)
+        x, y, w, h = x[fits] + rim, y[fits] + rim, w[fits] - 2 * rim, h[fits] - 2 * rim
+        shades = {rank: look.picked for rank, look in enumerate(looks)}
+        self._rectangles.runs(painter, whole(x, y, w, h), picked.rank[fits], shades)
 
     def _padlocks(
         self,
@@ -384,12 +334,15 @@ class Scene:
         heard: bool = False,
     ) -> None:
         """Proposed notes: translucent with dashed rims, fuller while they are heard."""
-        t = max(round(1.4 * dpr), 1)
-        for layer in layers:
-            boxes = _placed(view, layer, dpr).boxes
-            look = style(layer.colour, "active")
-            body = QColor(look.ghost)
+        if not layers:
+            return
+        seen = sight(view, layers, dpr)
+        looks = [style(layer.colour, "active") for layer in layers]
+        bodies = {rank: QColor(look.ghost) for rank, look in enumerate(looks)}
+        for body in bodies.values():
             body.setAlpha(150 if heard else 64)
-            self._rectangles.fill(painter, body, *boxes)
-            rim = dashes(look.rim, max(round(4 * dpr), 3), max(round(3 * dpr), 2))
-            self._rectangles.frame(painter, rim, *boxes, t)
+        self._rectangles.runs(painter, whole(*seen.boxes), seen.rank, bodies)
+        on, off = max(round(4 * dpr), 3), max(round(3 * dpr), 2)
+        brushes = {rank: dashes(look.rim, on, off) for rank, look in enumerate(looks)}
+        thick = max(round(1.4 * dpr), 1)
+        self._rectangles.runs(painter, rims(*seen.boxes, thick), seen.rank, brushes)

@@ -68,7 +68,7 @@ class VelocityLane(QWidget):
             signal.connect(self.refresh)
 
     def sizeHint(self) -> QSize:
-        return QSize(400, 84)
+        return QSize(400, 60)
 
     def refresh(self) -> None:
         """Draw anew at the next opportunity."""
@@ -105,12 +105,9 @@ class VelocityLane(QWidget):
         painter.end()
 
     def _render(self, dpr: float) -> None:
-        wanted = surface(self.width(), self.height(), dpr)
-        if self._image is None or self._image.size() != wanted.size():
-            self._image = wanted
-        self._image.setDevicePixelRatio(1)
+        self._image = surface(self._image, self.width(), self.height(), dpr)
         painter = QPainter(self._image)
-        width, height = wanted.width(), wanted.height()
+        width, height = self._image.width(), self._image.height()
         painter.fillRect(0, 0, width, height, theme.colour("row_black"))
         view, hair = self._view.viewport, max(round(dpr), 1)
         levels = np.rint(np.array([self._y(v) for v in (32, 64, 96, 127)]) * dpr).astype(np.int32)

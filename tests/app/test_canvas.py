@@ -16,6 +16,7 @@ from app.pianoroll.canvas import Canvas, silent
 from app.pianoroll.layers import Layer, members, topmost
 from app.pianoroll.painting import Rectangles
 from app.pianoroll.scene import CROWD, pitch_name, style
+from app.pianoroll.sight import cut_corners, rims
 from app.pianoroll.view import View
 from app.pianoroll.viewport import Viewport
 from app.session import Session
@@ -89,12 +90,11 @@ def test_rectangles_land_on_their_pixels_and_the_buffer_grows(qapp: QApplication
 def test_frames_and_cut_corners(qapp: QApplication) -> None:
     image = QImage(20, 10, QImage.Format.Format_RGB32)
     image.fill(0)
-    painter, one = QPainter(image), np.array([1])
-    rectangles = Rectangles()
-    rectangles.frame(painter, QColor("#ffffff"), one, one, np.array([8]), np.array([8]), 1)
-    rectangles.fill_cut(
-        painter, QColor("#ffffff"), np.array([11]), one, np.array([8]), np.array([8]), 1
-    )
+    painter, white = QPainter(image), {0: QColor("#ffffff")}
+    one, eight, code = np.array([1]), np.array([8]), np.zeros(1, np.int64)
+    rectangles = Rectangles(capacity=1)
+    rectangles.runs(painter, rims(one, one, eight, eight, 1), code, white)
+    rectangles.runs(painter, cut_corners(one + 10, one, eight, eight, 1), code, white)
     painter.end()
     lit = np.frombuffer(image.constBits(), np.uint32).reshape(10, 20) & 0xFFFFFF > 0
     assert lit[1:9, 1:9].sum() == 28  # the rim of 8 × 8
