@@ -176,8 +176,6 @@ def _attributes(
     if key is not None:
         mode = "minor" if key.minor else "major"
         yield f"<key><fifths>{key.sharps}</fifths><mode>{mode}</mode></key>"
-    elif index == 0:
-        yield "<key><fifths>0</fifths></key>"
     if new_metre:
         yield f"<time><beats>{metre[0]}</beats><beat-type>{metre[1]}</beat-type></time>"
     if index == 0:

@@ -212,15 +212,17 @@ def quantised(notes: Notes, measures: Sequence[Bar]) -> tuple[Notes, dict[int, C
         moved[low:high] = cell_start + np.rint(offset[low:high] / grid).astype(np.int64) * grid
         if cell is not None:
             cells[cell_start] = cell
+    starts = np.array([bar.start for bar in measures], np.int64)
+    moved = np.clip(moved, starts[at], ends[at])  # a pickup of odd length has no grid of its own
     _join_triplets(cells, np.unique(moved), measures)
     onset = moved[np.searchsorted(points, notes.onset)]
     end = moved[np.searchsorted(points, notes.end)]
-    starts = np.array(sorted(cells), np.int64)
+    tuplets = np.array(sorted(cells), np.int64)
     for index in np.flatnonzero(end <= onset).tolist():  # too short for the grid around them
         onset[index] = min(onset[index], ends[-1] - PPQ // 4)
-        near = int(np.searchsorted(starts, onset[index], side="right")) - 1
-        cell = cells[int(starts[near])] if near >= 0 else None
-        if cell is not None and onset[index] < starts[near] + cell.length:
+        near = int(np.searchsorted(tuplets, onset[index], side="right")) - 1
+        cell = cells[int(tuplets[near])] if near >= 0 else None
+        if cell is not None and onset[index] < tuplets[near] + cell.length:
             end[index] = onset[index] + cell.length // cell.actual
         else:
             end[index] = onset[index] + PPQ // 4
