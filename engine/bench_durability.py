@@ -118,7 +118,7 @@ def victim(path: Path, seed: int, reports: Connection) -> None:
         signal.pause() if hasattr(signal, "pause") else time.sleep(1)
 
 
-def kill_often(path: Path, kills: int, seed: int, most_acts: int = 250) -> Tally:
+def kill_often(path: Path, kills: int, seed: int, most_acts: int = 120) -> Tally:
     """Make a project at `path` and kill so many processes that edit it, one after the other, each before
     or a little after it has reported `most_acts` acts."""
     chance = random.Random(seed)
