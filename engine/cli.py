@@ -193,10 +193,11 @@ def evaluate(arguments: argparse.Namespace) -> None:
     """Measure a system on music it has not seen."""
     catalogue.card(arguments.system)
     weights = Path(arguments.weights) if arguments.weights else None
+    data = _data(arguments.data)
     evaluation = importlib.import_module("models.evaluation")
     table = evaluation.evaluate(
         arguments.system,
-        _data(arguments.data),
+        data,
         weights=weights,
         samples=arguments.samples,
         seed=arguments.seed,
