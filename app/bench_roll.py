@@ -12,19 +12,24 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QApplication
 
 from app import theme
-from app.composer import Composer, Wishes
+from app.bridge import Bridge
 from app.pianoroll.roll import PianoRoll
 from app.session import Playhead, Session
+from engine import messages
 from engine.document import Document
+from engine.worker import Engine, Load
 from models import catalogue
 from models.card import Task
-from models.score import Notes, Score, Track
+from models.score import Notes, Region, Score, Track
+from models.system import Ask
 from models.timebase import PPQ, SIXTEENTH, MeterMap
 
+Times = npt.NDArray[np.float64]
 FRAME_SECONDS = 1 / 60
 FRAMES = 300
 WARM_UP = 20
@@ -72,7 +77,7 @@ class Stage:
         self.roll.deleteLater()
         self._application.processEvents()
 
-    def frames(self, step: Callable[[int], None], count: int = FRAMES) -> np.ndarray:
+    def frames(self, step: Callable[[int], None], count: int = FRAMES) -> Times:
         """Milliseconds of each frame, `step(i)` changing what is shown before it."""
         update = QEvent(QEvent.Type.UpdateRequest)
         taken = np.zeros(count + WARM_UP)
@@ -112,8 +117,9 @@ class Stage:
         self.session.playhead_changed.emit()
 
 
-def run() -> dict[str, float]:
-    """Frame times in ms; those while DeepBach samples are NaN where its weights are not installed."""
+def run(count: int = FRAMES, load: Load | None = None) -> dict[str, float]:
+    """Frame times in ms over `count` frames each; those while DeepBach samples are NaN where its weights
+    are not installed. `load` is handed to the engine."""
     if sys.platform == "linux" and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     ):
@@ -123,53 +129,88 @@ def run() -> dict[str, float]:
     theme.apply(application)
     figures: dict[str, float] = {}
 
-    def note(name: str, taken: np.ndarray) -> None:
+    def note(name: str, taken: Times) -> None:
         figures[f"{name}_p50_ms"] = float(np.percentile(taken, 50))
         figures[f"{name}_p99_ms"] = float(np.percentile(taken, 99))
 
-    for count, name in ((10_000, "10k"), (100_000, "100k")):
-        stage = Stage(application, count)
-        note(f"scroll_{name}", stage.frames(stage.scroll))
+    for size, name in ((10_000, "10k"), (100_000, "100k")):
+        stage = Stage(application, size)
+        note(f"scroll_{name}", stage.frames(stage.scroll, count))
         stage.roll.fit()
-        note(f"zoom_{name}", stage.frames(stage.zoom))
+        note(f"zoom_{name}", stage.frames(stage.zoom, count))
         stage.roll.fit()
-        note(f"play_{name}", stage.frames(stage.play))
+        note(f"play_{name}", stage.frames(stage.play, count))
         stage.session.set_playhead(Playhead())
         stage.close()
     stage = Stage(application, 100_000)
-    note("sampling_100k", sampling(application, stage))
+    note("sampling_100k", sampling(application, stage, count, load))
     stage.close()
     return figures
 
 
-def sampling(application: QApplication, stage: Stage) -> np.ndarray:
-    """Frame times of scrolling while DeepBach rewrites sixteen bars, again and again, on its thread."""
-    session = stage.session
-    composer = Composer(session)
-    card = catalogue.card("deep_bach")
-    session.set_span((0, session.score.meter.bar_start(REQUEST_BARS + 1)))
-    session.set_ticked([t.id for t in session.score.tracks])
-    failures: list[str] = []
-    session.message.connect(failures.append)
+class Sampler:
+    """Has DeepBach write sixteen bars, again and again, on the engine's thread, into a session's tray.
 
-    def ask(frame: int) -> None:
-        if session.job is None and not failures:
-            session.drop([c.key for c in session.candidates])
-            composer.generate(card, Task.REGENERATE, Wishes(seed=frame))
+    It is asked about a piece of sixteen bars, whatever the roll shows: how long it takes over a long one
+    is not what is measured here.
+    """
 
-    ask(0)
-    loaded = time.monotonic() + LOADING_SECONDS
-    while not session.candidates and not failures and time.monotonic() < loaded:
-        application.processEvents()
-        time.sleep(0.01)
+    def __init__(self, session: Session, load: Load | None = None) -> None:
+        self._session = session
+        self._card = catalogue.card("deep_bach")
+        self.failed = False
+        self._bridge = Bridge(self._receive)
+        self._engine = Engine(self._bridge, load=load)
+        self._engine.start()
+        self._score = score_of(REQUEST_BARS * 6 * len(VOICES))
+
+    def ask(self) -> None:
+        """Ask for music, unless a request is at work or the last one failed."""
+        session = self._session
+        if session.job is not None or self.failed:
+            return
+        session.drop([c.key for c in session.candidates])
+        end = self._score.meter.bar_start(REQUEST_BARS + 1)
+        region = Region(0, end, frozenset(t.id for t in self._score.tracks))
+        params = self._card.values({})
+        ask = Ask(Task.REGENERATE, self._score, region, params)
+        self._engine.inbox.put(
+            messages.Generate(session.begin(self._card, ask), self._card.id, ask)
+        )
+
+    def _receive(self, message: object) -> None:
+        match message:
+            case messages.Proposed(request, proposal):
+                self._session.propose(request, proposal)
+            case messages.Finished(request):
+                self._session.ended(request)
+            case messages.Failed(request, sentence):
+                self.failed = True
+                self._session.ended(request, sentence)
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._bridge.close()
+        self._engine.close()
+
+
+def sampling(
+    application: QApplication, stage: Stage, count: int = FRAMES, load: Load | None = None
+) -> Times:
+    """Frame times of scrolling while DeepBach samples; one NaN where it can't (no weights)."""
+    sampler = Sampler(stage.session, load)
     try:
-        if failures or not session.candidates:
-            return np.full(1, np.nan)
+        sampler.ask()
+        patience = time.monotonic() + LOADING_SECONDS
+        while not stage.session.candidates and not sampler.failed and time.monotonic() < patience:
+            application.processEvents()
+            time.sleep(0.005)
 
         def step(frame: int) -> None:
-            ask(frame)
+            sampler.ask()
             stage.scroll(frame)
 
-        return stage.frames(step)
+        taken = stage.frames(step, count)
+        return np.full(1, np.nan) if sampler.failed else taken
     finally:
-        composer.close()
+        sampler.close()

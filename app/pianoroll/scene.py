@@ -265,7 +265,7 @@ class Scene:
         if view.row >= NAME_ROW_PX:
             named = (seen.w >= NAME_NOTE_PX * dpr) & ~seen.faint
             x, y, w, _ = seen.where(named).boxes
-            left = np.maximum(x, 0) + round(5 * dpr)
+            left = np.maximum(x, 0) + round(4 * dpr)
             middle = y + full[named] // 2
             self._label(painter, view, seen.pitch[named], left, x + w, middle, dpr, flats)
 
