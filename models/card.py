@@ -89,7 +89,8 @@ class Param:
             assert isinstance(value, int | float)
             ok = self.minimum <= value <= self.maximum
         if not ok:
-            raise UserError(f"{self.name}={value}: {self._remedy()}.")
+            shown = ":".join(map(str, value)) if isinstance(value, tuple) else value
+            raise UserError(f"{self.name}={shown}: {self._remedy()}.")
         return float(value) if isinstance(self.default, float) and isinstance(value, int) else value
 
     def _remedy(self) -> str:
