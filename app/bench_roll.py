@@ -80,16 +80,17 @@ class Stage:
     def frames(self, step: Callable[[int], None], count: int = FRAMES) -> Times:
         """Milliseconds of each frame, `step(i)` changing what is shown before it."""
         update = QEvent(QEvent.Type.UpdateRequest)
-        taken = np.zeros(count + WARM_UP)
+        warm_up = min(WARM_UP, count)
+        taken = np.zeros(count + warm_up)
         due = time.perf_counter()
-        for i in range(count + WARM_UP):
+        for i in range(len(taken)):
             due = max(due + FRAME_SECONDS, time.perf_counter())
             self._idle_until(due)
             step(i)
             # What the platform sends when it wants a frame: paints all that is dirty, and flushes.
             QCoreApplication.sendEvent(self.roll, update)
             taken[i] = (time.perf_counter() - due) * 1e3
-        return taken[WARM_UP:]
+        return taken[warm_up:]
 
     def _idle_until(self, due: float) -> None:
         """Handle events, as an application does between frames."""
