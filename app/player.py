@@ -68,6 +68,7 @@ class Player(QObject):
         session.changed.connect(self._changed)
         session.loop_changed.connect(self._loop)
         session.sought.connect(self.seek)
+        session.hearing_started.connect(self._hear)
         session.auditioned.connect(self._audition)
 
     def start(self) -> None:
@@ -93,14 +94,15 @@ class Player(QObject):
         else:
             self.play()
 
-    def play(self) -> None:
-        """Play from the playhead; from the beginning when it stands at the end."""
+    def play(self, tick: int | None = None) -> None:
+        """Play from `tick`, or the playhead; from the beginning when that is the end."""
         session = self._session
         music = whole_bars(session.heard)
         if music is None:
             session.message.emit("There is nothing to play yet: draw some notes, or open a file.")
             return
-        tick = int(session.playhead_tick())
+        if tick is None:
+            tick = int(session.playhead_tick())
         if session.loop is not None and not session.loop[0] <= tick < session.loop[1]:
             tick = session.loop[0]
         elif tick >= music[1]:
@@ -146,6 +148,11 @@ class Player(QObject):
     def _changed(self, change: Change) -> None:
         if not self._later.isActive():
             self._later.start(PLAYING_MS if self._session.playing else RESTING_MS)
+
+    def _hear(self, tick: int) -> None:
+        """What plays plays on, so that one can compare; what rests begins with the proposal."""
+        if not self._session.playing:
+            self.play(tick)
 
     def _synchronise(self) -> None:
         self._later.stop()

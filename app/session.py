@@ -79,6 +79,7 @@ class Session(QObject):
     `changed(Change)` follows every change of the document, previews included (`Change.committed`);
     after `replace_document` every field of the Change is set. `auditioned(track, pitch, velocity)`
     asks for a sound, velocity 0 for its end. `sought(tick)` asks the transport to go there.
+    `hearing_started(tick)` comes when a candidate that begins at `tick` is to be heard.
     """
 
     changed = Signal(object)
@@ -90,6 +91,7 @@ class Session(QObject):
     playhead_changed = Signal()
     proposals_changed = Signal()
     job_changed = Signal()
+    hearing_started = Signal(int)
     auditioned = Signal(int, int, int)
     sought = Signal(int)
     message = Signal(str)
@@ -433,9 +435,13 @@ class Session(QObject):
 
     def hear(self, key: tuple[int, int]) -> None:
         """Show that candidate and let the transport play it in place of what it would replace."""
+        started = not self._hearing
         self._shown = key
         self._play_shown()
         self.proposals_changed.emit()
+        shown = self.shown_candidate
+        if started and shown is not None:
+            self.hearing_started.emit(shown.proposal.region.start)
 
     def keep(self, key: tuple[int, int]) -> bool:
         """Make that candidate part of the document: one undo step. It leaves the tray."""

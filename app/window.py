@@ -41,6 +41,7 @@ from app.panels.tracks import TracksPanel
 from app.panels.transport import TransportBar
 from app.pianoroll.commands import COMMANDS
 from app.pianoroll.roll import PianoRoll
+from app.pianoroll.viewport import MARGIN_PX
 from app.player import Link, OpenLink, Player, port_title
 from app.scoreview import ScoreView
 from app.session import Session
@@ -92,6 +93,7 @@ class Window(QMainWindow):
         self.setAcceptDrops(True)
         self.setDockNestingEnabled(True)
         self._started = False
+        self._revealed = 0
         self._devices: DevicesDialog | None = None
         self._actions: dict[str, QAction] = {}
         self._docks: dict[str, QDockWidget] = {}
@@ -225,6 +227,7 @@ class Window(QMainWindow):
         session.changed.connect(self._changed)
         for signal in (session.loop_changed, session.proposals_changed, session.job_changed):
             signal.connect(self._refresh_actions)
+        session.proposals_changed.connect(self._reveal_ghosts)
         self.files.opened.connect(self._opened)
         self.files.leaving.connect(self._leaving)
         self.composer.device_changed.connect(self.device.setText)
@@ -298,7 +301,31 @@ class Window(QMainWindow):
         self.banner.hide()
         kept = getattr(self.session.document.journal, "path", None)
         self._settings.setValue("last", str(kept) if kept is not None else "")
+        self._suggest_task()
         self._refresh_actions()
+
+    def _suggest_task(self) -> None:
+        """Choose what one most likely asks for: music from nothing, voices to a melody, or other ones."""
+        voices = sum(bool(len(t.notes)) for t in self.session.score.tracks)
+        task = (Task.CREATE, Task.ACCOMPANY, Task.REGENERATE)[min(voices, 2)]
+        if task in self.compose.tasks:
+            self.compose.choose_task(task)
+
+    def _reveal_ghosts(self) -> None:
+        """Make room for proposed notes above or below what the roll shows, once a request."""
+        shown, view = self.session.shown_candidate, self.roll.view.viewport
+        if shown is None or shown.request == self._revealed:
+            return
+        self._revealed = shown.request
+        pitches = [g.notes.pitch for g in self.session.ghosts]
+        pitches += [t.notes.pitch for t in self.session.score.tracks]
+        every = np.concatenate(pitches)
+        if len(every):
+            low, high = int(every.min()), int(every.max())
+            if view.y(high + 1) < 0 or view.y(low) > view.height:
+                margin = (view.right_tick - view.left_tick) * MARGIN_PX / view.width
+                start, end = view.left_tick + margin, view.right_tick - margin
+                self.roll.view.show(view.showing(start, end, low, high))
 
     def _title(self) -> None:
         self.setWindowTitle(f"{self.files.name} – Ricercar")

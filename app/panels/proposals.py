@@ -32,7 +32,7 @@ class Preview(QWidget):
         super().__init__()
         self._lines: list[tuple[int, npt.NDArray[np.float64]]] = []
         self._faint = False
-        self.setFixedWidth(84)
+        self.setFixedWidth(76)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
 
     def show_candidate(self, candidate: Candidate, order: dict[int, int]) -> None:
@@ -56,7 +56,7 @@ class Preview(QWidget):
         self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(84, 44)
+        return QSize(76, 44)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -79,9 +79,9 @@ class Preview(QWidget):
 
 
 def figures_text(candidate: Candidate) -> str:
-    """What the system thinks of its candidate, e.g. "nats per note 0.41"."""
+    """What the system thinks of its candidate, e.g. "0.41 nats/note"."""
     return " · ".join(
-        f"{name.replace('_', ' ')} {value:.2f}"
+        f"{value:.2f} {name.replace('_per_', '/').replace('_', ' ')}"
         for name, value in candidate.proposal.figures.items()
     )
 
@@ -95,6 +95,7 @@ class CandidateRow(QFrame):
         super().__init__()
         self.session, self.key = session, key
         self._chosen = False
+        self._seen: tuple[object, ...] = ()
         self.setObjectName(f"candidate_{key[0]}_{key[1]}")
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.preview = Preview()
@@ -104,7 +105,7 @@ class CandidateRow(QFrame):
         self.keep = tool("keep", "keep", "Keep it: one step in the history (K)", colour="good")
         self.drop = tool("drop", "drop", "Drop it (D)", colour="danger")
         for made in (self.hear, self.keep, self.drop):
-            made.setFixedSize(30, 26)
+            made.setFixedSize(28, 24)
         self.hear.clicked.connect(self._hear)
         self.keep.clicked.connect(lambda: session.keep(key))
         self.drop.clicked.connect(lambda: session.drop([key]))
@@ -126,8 +127,20 @@ class CandidateRow(QFrame):
     def show_candidate(self, candidate: Candidate, working: bool) -> None:
         """Show what the candidate is now."""
         session = self.session
-        order = {t.id: i for i, t in enumerate(session.document.score.tracks)}
+        ids = tuple(t.id for t in session.document.score.tracks)
         self._chosen = session.shown_candidate is candidate
+        seen = (
+            id(candidate.proposal),
+            candidate.stale,
+            working,
+            self._chosen,
+            session.hearing,
+            ids,
+        )
+        if seen == self._seen:
+            return  # sampling changes one candidate of many, many times a second
+        self._seen = seen
+        order = {track_id: i for i, track_id in enumerate(ids)}
         self.preview.show_candidate(candidate, order)
         region = candidate.proposal.region
         where = bars_text(candidate.ask.score, region.start, region.end)

@@ -209,6 +209,9 @@ class ComposePanel(QWidget):
         self.progress.setRange(0, 1000)
         self.progress.setTextVisible(False)
         self.progress.setFixedHeight(4)
+        still = self.progress.sizePolicy()
+        still.setRetainSizeWhenHidden(True)  # nothing moves under the mouse when a job begins
+        self.progress.setSizePolicy(still)
         self.status = Elided("", "dim")
         go = QHBoxLayout()
         go.addWidget(self.generate_button, 1)

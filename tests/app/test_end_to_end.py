@@ -161,6 +161,9 @@ def test_a_melody_becomes_a_chorale(
     qtbot.waitUntil(lambda: bool(session.ghosts), timeout=FIRST_REQUEST_MS)
     first = session.ghosts
     assert sum(len(g.notes) for g in first) > 60
+    lowest = min(int(g.notes.pitch.min()) for g in first)
+    viewport = window.roll.view.viewport
+    assert viewport.y(lowest) <= viewport.height, "the roll makes room for the bass"
     picture("first-ghosts")
     versions: set[int] = {id(first)}
 
@@ -181,10 +184,9 @@ def test_a_melody_becomes_a_chorale(
     press(row.hear)
     assert session.hearing
     assert len(session.heard.tracks) == 4
-    window.roll.canvas.setFocus()
-    qtbot.keyClick(window.roll.canvas, Qt.Key.Key_Space)
     qtbot.waitUntil(lambda: session.playing and session.playhead_tick() > 200, timeout=20_000)
     picture("heard")
+    window.roll.canvas.setFocus()
     qtbot.keyClick(window.roll.canvas, Qt.Key.Key_Space)
     qtbot.waitUntil(lambda: not session.playing, timeout=10_000)
 

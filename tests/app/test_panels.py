@@ -348,7 +348,7 @@ def test_the_tray_follows_the_candidates(qtbot: QtBot, session: Session) -> None
     propose(session, request, 0)
     propose(session, request, 1)
     assert tray.rows[(request, 0)] is row, "a better proposal keeps its place"
-    assert row.state.whole() == "nats per note 0.43"
+    assert row.state.whole() == "0.43 nats/note"
     assert "seed 7" in row.toolTip()
     other = tray.rows[(request, 1)]
     click(other.hear, (10, 10))
