@@ -21,6 +21,7 @@ from app.candidates import Candidate
 from app.composer import bars_text
 from app.panels.common import Elided, button, header, label, tool
 from app.session import Session
+from models.system import Proposal
 
 Key = tuple[int, int]
 
@@ -95,6 +96,7 @@ class CandidateRow(QFrame):
         super().__init__()
         self.session, self.key = session, key
         self._chosen = False
+        self._proposal: Proposal | None = None
         self._seen: tuple[object, ...] = ()
         self.setObjectName(f"candidate_{key[0]}_{key[1]}")
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
@@ -129,17 +131,10 @@ class CandidateRow(QFrame):
         session = self.session
         ids = tuple(t.id for t in session.document.score.tracks)
         self._chosen = session.shown_candidate is candidate
-        seen = (
-            id(candidate.proposal),
-            candidate.stale,
-            working,
-            self._chosen,
-            session.hearing,
-            ids,
-        )
-        if seen == self._seen:
+        seen = (candidate.stale, working, self._chosen, session.hearing, ids)
+        if candidate.proposal is self._proposal and seen == self._seen:
             return  # sampling changes one candidate of many, many times a second
-        self._seen = seen
+        self._proposal, self._seen = candidate.proposal, seen
         order = {track_id: i for i, track_id in enumerate(ids)}
         self.preview.show_candidate(candidate, order)
         region = candidate.proposal.region
