@@ -46,6 +46,7 @@ COLOURS: dict[str, str] = {
     "key_line": "#8b919d",
     "playhead": "#ff6f61",
     "region": "#8fa2ff",
+    "region_rim": "#d3daff",
     "loop": "#5fd3c8",
     "selected": "#ffffff",
 }

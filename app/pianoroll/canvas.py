@@ -31,7 +31,7 @@ from app.pianoroll.view import View
 from app.session import Session
 from engine import edits
 from engine.document import Change
-from models.score import Notes, Score
+from models.score import Notes, Region, Score
 
 EDGE_PX = 6.0
 """A note's edge can be taken this far inside it (or a third of it, when it is short)."""
@@ -69,30 +69,34 @@ class Made:
     layer: Layer
     selected: npt.NDArray[np.int64]
     shown: Candidate | None
+    region: Region | None
 
     def fits(
         self,
         notes: Notes,
         selected: npt.NDArray[np.int64],
         shown: Candidate | None,
+        region: Region | None,
         look: tuple[int, bool, bool],
     ) -> bool:
         """Whether it would come out the same from these; `look` is colour, active, muted."""
         layer = self.layer
         same = layer.notes is notes and self.selected is selected and self.shown is shown
-        return same and (layer.colour, layer.active, layer.muted) == look
+        return same and self.region == region and (layer.colour, layer.active, layer.muted) == look
 
 
 def layers_of(session: Session, known: dict[int, Made]) -> list[Layer]:
     """A layer a track of what the session shows. `known` keeps them by track, so that a drag makes anew
     only those it touches."""
     score, selected, shown = session.score, session.selected, session.shown_candidate
+    region = session.region
     quiet = silent(score)
     out = []
     for index, track in enumerate(score.tracks):
         active, muted = track.id == session.active_track, track.id in quiet
         made = known.get(track.id)
-        if made is None or not made.fits(track.notes, selected, shown, (index, active, muted)):
+        look = index, active, muted
+        if made is None or not made.fits(track.notes, selected, shown, region, look):
             layer = Layer.of(
                 track.notes,
                 track=track.id,
@@ -101,8 +105,9 @@ def layers_of(session: Session, known: dict[int, Made]) -> list[Layer]:
                 muted=muted,
                 selection=selected,
                 faint=session.replaced(track),
+                marked=None if region is None else region.owned(track),
             )
-            made = known[track.id] = Made(layer, selected, shown)
+            made = known[track.id] = Made(layer, selected, shown, region)
         out.append(made.layer)
     return out
 
@@ -147,7 +152,7 @@ class Canvas(QWidget):
         session.selection_changed.connect(self._on_layers)
         session.active_track_changed.connect(self._on_layers)
         session.proposals_changed.connect(self._on_layers)
-        session.region_changed.connect(self.refresh)
+        session.region_changed.connect(self._on_layers)
         session.snap_changed.connect(self.refresh)
         session.loop_changed.connect(self.refresh)
 

@@ -24,7 +24,8 @@ Ids = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """One track's notes as drawn: `colour` is its place in the palette; `selected` and `faint` are masks."""
+    """One track's notes as drawn: `colour` is its place in the palette. Masks: `selected`; `faint`, notes a
+    proposal would replace; `marked`, notes that Generate may replace."""
 
     track: int
     colour: int
@@ -34,6 +35,7 @@ class Layer:
     reach: npt.NDArray[Any]
     selected: Mask
     faint: Mask
+    marked: Mask
 
     @classmethod
     def of(
@@ -46,13 +48,22 @@ class Layer:
         muted: bool = False,
         selection: Ids | None = None,
         faint: Mask | None = None,
+        marked: Mask | None = None,
     ) -> Layer:
-        """A layer of `notes`, those with ids in the sorted `selection` selected, `faint` ones nearly gone."""
+        """A layer of `notes`, those with ids in the sorted `selection` selected; no mask means none."""
         none = np.zeros(len(notes), bool)
         chosen = none if selection is None or not len(selection) else members(notes.id, selection)
         reach = np.maximum.accumulate(notes.end) if len(notes) else notes.end
         return cls(
-            track, colour, active, muted, notes, reach, chosen, none if faint is None else faint
+            track,
+            colour,
+            active,
+            muted,
+            notes,
+            reach,
+            chosen,
+            none if faint is None else faint,
+            none if marked is None else marked,
         )
 
     def span(self, start: float, end: float) -> slice:

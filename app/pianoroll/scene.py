@@ -31,7 +31,7 @@ QUIET = 0.2
 """How far the softest notes' colour sinks into the ground; further, and names on them would not be read."""
 UNISON_ROW_PX = 8
 """Rows this high show a note under another of the same beginning and pitch."""
-NAME_ROW_PX, NAME_NOTE_PX = 11, 20
+NAME_ROW_PX, NAME_NOTE_PX = 11, 14
 """Rows this high and notes this wide carry their names."""
 
 
@@ -250,6 +250,11 @@ class Scene:
         wide = w > 6 * gap
         edges = whole(x[wide], y[wide] + gap, 2 * gap, np.maximum(h[wide] - 2 * gap, 1))
         runs(painter, edges, solid.rank[wide], {r: look.edge for r, look in enumerate(looks)})
+        marked = seen.marked & ~seen.faint & ~seen.picked
+        if marked.any() and view.row >= 5:
+            shade = {0: theme.colour("region_rim")}
+            sides = rims(*seen.where(marked).boxes, gap)
+            runs(painter, sides, np.zeros(len(sides), np.int64), shade)
         if seen.faint.any():
             faint = seen.where(seen.faint)
             shades = {r: look.ghost for r, look in enumerate(looks)}
@@ -263,7 +268,8 @@ class Scene:
             least = 46 if view.row >= NAME_ROW_PX else 16  # a name comes before the padlock
             self._padlocks(painter, *boxes, dpr, least)
         if view.row >= NAME_ROW_PX:
-            named = (seen.w >= NAME_NOTE_PX * dpr) & ~seen.faint
+            # Beyond a shorter unison's end half the name would stand on the ground.
+            named = (seen.w >= NAME_NOTE_PX * dpr) & ~seen.faint & ~seen.longer
             x, y, w, _ = seen.where(named).boxes
             left = np.maximum(x, 0) + round(4 * dpr)
             middle = y + full[named] // 2
@@ -321,9 +327,11 @@ class Scene:
             font.setPixelSize(size)
             font.setWeight(QFont.Weight.DemiBold)
             names = [pitch_name(p, flats) for p in range(PITCHES)]
+            names += [name.rstrip("-0123456789") for name in names]  # for notes too short for more
             labels = self._names[key] = Labels(names, font, theme.colour("ink"), dpr)
-        fits = x + labels.widths[pitch] <= right
-        labels.draw(painter, pitch[fits], x[fits], middle[fits])
+        which = np.where(x + labels.widths[pitch] <= right, pitch, pitch + PITCHES)
+        fits = x + labels.widths[which] <= right
+        labels.draw(painter, which[fits], x[fits], middle[fits])
 
     def ghosts(
         self,

@@ -31,7 +31,8 @@ def tops(view: Viewport, pitch: Row, dpr: float) -> npt.NDArray[np.int32]:
 @dataclass(frozen=True)
 class Sight:
     """The notes that show, in drawing order. `rank` is the layer's place in that order, `level` the
-    loudness (0 … LEVELS − 1), `over` whether a note drawn earlier has the same beginning and pitch."""
+    loudness (0 … LEVELS − 1), `over` whether a note drawn earlier has the same beginning and pitch,
+    `longer` whether it is longer than that one."""
 
     rank: Row
     pitch: Row
@@ -39,7 +40,9 @@ class Sight:
     locked: Mask
     picked: Mask
     faint: Mask
+    marked: Mask
     over: Mask
+    longer: Mask
     x: Row
     y: Row
     w: Row
@@ -89,6 +92,7 @@ def sight(view: Viewport, order: Sequence[Layer], dpr: float) -> Sight:
     # Faint notes share a place with nobody: each gets a key of its own.
     key = np.where(faint, -1 - np.arange(len(faint)), onset * PITCHES + pitch)
     _, first, which = np.unique(key, return_index=True, return_inverse=True)
+    under = first[which]
     return Sight(
         rank,
         pitch,
@@ -96,7 +100,9 @@ def sight(view: Viewport, order: Sequence[Layer], dpr: float) -> Sight:
         mask_of(column("locked")[shown]),
         mask("selected")[shown],
         faint,
-        first[which] < np.arange(len(key)),
+        mask("marked")[shown],
+        under < np.arange(len(key)),
+        w > w[under],
         x,
         y,
         w,

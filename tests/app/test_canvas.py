@@ -195,6 +195,24 @@ def test_selected_muted_and_previewed_notes_look_so(stage: Stage) -> None:
     assert stage.near(500, 55, style(1, "muted").fills[-1])
 
 
+def test_notes_that_may_change_have_a_rim(stage: Stage) -> None:
+    session, rim = stage.session, theme.colour("region_rim").rgb()
+
+    def rims(pitch: int) -> int:
+        picture = stage.canvas.grab().toImage()
+        top = round(stage.view.viewport.y(pitch + 1))
+        return sum(picture.pixel(x, top) == rim for x in range(400))
+
+    session.set_span((0, 1920))
+    assert rims(65) == 0
+    session.set_ticked([0])
+    assert rims(65) == 89
+    assert rims(55) == 0
+    session.set_span((10, 1920))  # the first note now begins outside
+    assert rims(65) == 0
+    assert rims(67) == 89
+
+
 def test_locked_notes_are_hatched(stage: Stage) -> None:
     def shades() -> int:
         picture = stage.canvas.grab().toImage()
