@@ -95,7 +95,8 @@ def _write(file: Path, chorales: Sequence[Chorale]) -> None:
     names = np.array([c.name for c in chorales])
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{file.stem}.{os.getpid()}.npz")
-    np.savez_compressed(partial, names=names, lengths=lengths, **columns)
+    table: dict[str, Any] = {"names": names, "lengths": lengths, **columns}
+    np.savez_compressed(partial, **table)
     os.replace(partial, file)
 
 
@@ -158,7 +159,7 @@ def from_music21(stream: Any, name: str) -> Chorale:
         attack[0, voice] = True
     position, meter = _bars(parts[0], steps, name)
     sharps, mode = _keys(parts[0], steps)
-    held = fermata[:, 0] if fermata[:, 0].any() else fermata.any(axis=1)
+    held = np.asarray(fermata[:, 0] if fermata[:, 0].any() else fermata.any(axis=1))
     return Chorale(name, pitch, attack, held.astype(np.int64), position, meter, sharps, mode)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def histograms(chorales: Sequence[Chorale]) -> dict[str, Counter[Hashable]]:
         shift = c.shift
         for v in range(4):
             begin, pitch, length = _struck(c, v)
-            found["steps"].update((v, int(np.clip(b - a, -13, 13))) for a, b in zip(pitch, pitch[1:], strict=False))
+            found["steps"].update((v, int(np.clip(b - a, -13, 13))) for a, b in pairwise(pitch))
             found["rhythm"].update((v, min(n, 17)) for n in length)
             found["onsets"].update((v, int(c.meter[i]), int(c.position[i])) for i in begin)
             found["pitches"].update((v, p) for p in pitch)
@@ -84,9 +85,7 @@ def rates(chorales: Sequence[Chorale]) -> dict[str, float]:
             moves += len(move)
             leaps += int((move > 7).sum())
             augmented += int((move == 6).sum())
-        strikes = c.attack.any(axis=1)
-        strikes[0] = False
-        for i in np.flatnonzero(strikes):
+        for i in 1 + np.flatnonzero(c.attack[1:].any(axis=1)):
             changes += 1
             for v in range(4):
                 for u in range(v + 1, 4):
@@ -130,5 +129,3 @@ def distances(chorales: Sequence[Chorale], reference: Sequence[Chorale]) -> dict
     ours, theirs = histograms(chorales), histograms(reference)
     found = {f"distance_{name}_bits": divergence(ours[name], theirs[name]) for name in ours}
     return {**found, **rates(chorales)}
-
-

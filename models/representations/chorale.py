@@ -31,6 +31,8 @@ RANGES = ((57, 81), (53, 74), (48, 69), (36, 64))
 METERS = {(4, 4): 0, (2, 2): 0, (3, 4): 1, (3, 2): 2}
 """Metres of the corpus (2/2 is its 4/4, counted in halves) and their class for networks."""
 UNKNOWN_METER = 3
+BAR_STEPS = (16, 12, 24, 16)
+"""Sixteenths in a bar of each class, unknown last."""
 POSITIONS = 24
 """Sixteenths in the longest bar; `Chorale.position` is below it."""
 UNKNOWN_MODE, MAJOR, MINOR = 0, 1, 2

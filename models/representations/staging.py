@@ -8,13 +8,15 @@ only new notes come back at all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 import numpy as np
 import numpy.typing as npt
 
+from models.card import Task
 from models.representations.chorale import (
+    BAR_STEPS,
     FERMATA,
     FIRST_PITCH,
     HIGH,
@@ -36,11 +38,13 @@ from models.representations.chorale import (
     tokens,
 )
 from models.score import Notes, Region, Score, Track, UserError
+from models.system import Ask
 from models.timebase import PPQ, SIXTEENTH
 
 CONTEXT = 128
 """Sixteenths of music before and after the region that the networks read."""
 MAX_STEPS = 40_000
+CHURCH_ORGAN = 19
 
 Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -180,7 +184,7 @@ def _column(
             attack[a] = True
         attack[a + 1 : b] = False
     covered = pitch != REST_PITCH
-    silent = ~covered
+    silent = np.asarray(~covered)
     attack[silent] = False
     begins = silent & np.append(True, ~silent[:-1])
     attack[begins] = True
@@ -299,7 +303,7 @@ def allowed(
         if not may[:, v, FIRST_PITCH:].any(axis=1).all():
             raise UserError(f"The range of the {VOICES[v]}, {low}:{high}, has no note it can sing.")
     standing = ~stage.free & (stage.given.pitch < 0)
-    may[:, :, REST] = (standing[:, :1] & ~stage.free[:, :1]) | standing.all(axis=1)[:, None]
+    may[:, :, REST] = standing[:, :1] | standing.all(axis=1, keepdims=True)
     begins = np.ones_like(stage.free)
     begins[1:] = ~stage.free[:-1]
     may[:, :, HOLD] &= ~begins
@@ -347,3 +351,154 @@ def written(stage: Stage, columns: Ints, velocity: int) -> list[Notes]:
 def token_columns(stage: Stage, blank: int) -> Ints:
     """[T, 4] tokens of what stands, `blank` at free sites."""
     return np.asarray(np.where(stage.free, blank, tokens(stage.given)))
+
+
+@dataclass(frozen=True)
+class Request:
+    """Who sings what: the voices' tracks (None: no track yet) and the voices to write."""
+
+    lines: tuple[Track | None, ...]
+    writable: tuple[int, ...]
+
+
+def cast(ask: Ask) -> Request:
+    """The voices of a request to create, accompany or regenerate chorales. UserError when the tracks
+    asked for are not to be had or too many."""
+    score, region = ask.score, ask.region
+    asked = [t for t in score.tracks if t.id in region.tracks]
+    if len(asked) > 4:
+        raise UserError(f"A chorale has four voices and {len(asked)} tracks are marked; mark four.")
+    if any(t.channel == 9 for t in asked):
+        raise UserError("A drum track can't sing; unmark it.")
+    others = [
+        t
+        for t in score.tracks
+        if t.id not in region.tracks
+        and t.channel != 9
+        and t.notes.sounding(region.start, region.end).any()
+    ]
+    if ask.task is Task.CREATE and not asked:
+        return Request((None,) * 4, (0, 1, 2, 3))
+    if ask.task is Task.ACCOMPANY:
+        return _accompany(ask, asked, others)
+    if not asked:
+        raise UserError("No voice is marked to be written; mark at least one track.")
+    lines = match([*asked, *_fitting(others, 4 - len(asked))], region)
+    return Request(lines, tuple(v for v, t in enumerate(lines) if t in asked))
+
+
+def _fitting(tracks: Sequence[Track], room: int) -> list[Track]:
+    """Up to `room` of the tracks, those named like voices first, then the longest lines."""
+
+    def rank(track: Track) -> tuple[bool, int]:
+        return not any(v in track.name.casefold() for v in VOICES), -len(track.notes)
+
+    return sorted(tracks, key=rank)[:room]
+
+
+def _accompany(ask: Ask, asked: list[Track], others: list[Track]) -> Request:
+    region = ask.region
+    melody = None
+    if ask.melody is not None:
+        melody = next((t for t in ask.score.tracks if t.id == ask.melody), None)
+        if melody is None or not melody.notes.sounding(region.start, region.end).any():
+            raise UserError("The melody to accompany has no notes there; choose another track.")
+    elif others:
+        melody = max(others, key=lambda t: (t.name.casefold() in VOICES[:1], _height(t)))
+    if melody is None:
+        raise UserError("There is no melody to accompany; draw one or open a file with one.")
+    asked = [t for t in asked if t is not melody]
+    if len(asked) > 3:
+        raise UserError("Beside the melody a chorale has three voices; mark three at most.")
+    voice = melody_voice(melody, region.start, region.end)
+    if not asked:
+        lines = [None if v != voice else melody for v in range(4)]
+        return Request(tuple(lines), tuple(v for v in range(4) if v != voice))
+    # The melody keeps its voice; the other tracks share those left, by name or by height.
+    known = match(asked, region)
+    free = [v for v in range(4) if v != voice]
+    placed: list[Track | None] = [None] * 4
+    placed[voice] = melody
+    for v, track in enumerate(known):
+        if track is not None:
+            seat = v if v in free else free[0]
+            free.remove(seat)
+            placed[seat] = track
+    return Request(tuple(placed), tuple(v for v, t in enumerate(placed) if t in asked))
+
+
+def _height(track: Track) -> float:
+    return float(np.mean(track.notes.pitch)) if len(track.notes) else 0.0
+
+
+def tracks(ask: Ask, request: Request, notes: Sequence[Notes]) -> tuple[Track, ...]:
+    """The new notes of the writable voices on their tracks; voices without one get a new track."""
+    next_id = ask.score.next_track_id
+    used = {t.channel for t in ask.score.tracks} | {9}
+    known = [t for t in request.lines if t is not None]
+    program = known[0].program if known else CHURCH_ORGAN
+    out = []
+    for v in request.writable:
+        track = request.lines[v]
+        if track is None:
+            channel = next((c for c in range(16) if c not in used), v)
+            used.add(channel)
+            track = Track(next_id, VOICES[v].capitalize(), channel=channel, program=program)
+            next_id += 1
+        out.append(track.with_notes(notes[v]))
+    return tuple(out)
+
+
+def velocity(request: Request) -> int:
+    """How loud new notes are: as the music they belong to."""
+    heard = [t.notes.velocity for t in request.lines if t is not None and len(t.notes)]
+    return int(np.median(np.concatenate(heard))) if heard else 80
+
+
+def in_key(stage: Stage, sharps: int, minor: bool) -> Stage:
+    """The same stage under another key signature."""
+    given = stage.given
+    mode = np.full_like(given.mode, MINOR if minor else MAJOR)
+    return replace(
+        stage, given=replace(given, sharps=np.full_like(given.sharps, sharps), mode=mode)
+    )
+
+
+def moved(stage: Stage, beats: int) -> Stage:
+    """The same stage with its barlines `beats` quarters earlier."""
+    bar = np.take(BAR_STEPS, stage.given.meter)
+    position = (stage.given.position + beats * 4) % bar
+    return replace(stage, given=replace(stage.given, position=position))
+
+
+def phrased(stage: Stage, bars: int) -> tuple[Stage, tuple[int, ...]]:
+    """The stage with a fermata every `bars` bars and at the end of the region, and their ticks.
+
+    In common time a phrase ends on the third beat, in triple time on the first, as most in the corpus.
+    """
+    given = stage.given
+    fermata = np.full_like(given.fermata, NO_FERMATA)
+    if not bars:
+        return replace(stage, given=replace(given, fermata=fermata)), ()
+    first, last = stage.inside
+    begins = [i for i in range(first, last) if given.position[i] == 0]
+    ticks = []
+    phrases = max(1, len(begins) // bars)
+    for n in range(1, phrases + 1):
+        start = (
+            begins[min(n * bars, len(begins)) - 1]
+            if n < phrases
+            else begins[-1]
+            if begins
+            else first
+        )
+        common = given.meter[start] == METERS[4, 4]
+        onset = start + (8 if common else 0)
+        length = 8 if common else 12
+        if n < phrases and given.position[first]:  # phrases begin with an upbeat, as the piece does
+            length -= 4
+        end = last if n == phrases else min(onset + length, last)
+        if onset < end:
+            fermata[onset:end] = FERMATA
+            ticks.append(stage.origin + onset * SIXTEENTH)
+    return replace(stage, given=replace(given, fermata=fermata)), tuple(ticks)

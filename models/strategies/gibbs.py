@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.representations.chorale import FIRST_PITCH, HOLD, MASK, TOKENS
+from models.representations.chorale import MASK, TOKENS
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -141,9 +141,7 @@ class Canvas:
                         if not bool(here.any()):
                             continue
                         logits = writer.voice(v, shown)
-                        token = draw(
-                            logits, self.allowed[at, v], temperature, uniform[k - warm, v]
-                        )
+                        token = draw(logits, self.allowed[at, v], temperature, uniform[k - warm, v])
                         shown[:, v] = torch.where(here, token, present[:, v])
                     present = shown
                     self.tokens[sequence, at] = present
@@ -195,7 +193,9 @@ class Anneal:
     cold: float = 1.0
 
 
-def anneal(canvas: Canvas, sweeps: int, temperature: float, plan: Anneal) -> Iterator[float]:
+def anneal(
+    canvas: Canvas, sweeps: int, temperature: float, plan: Anneal = Anneal()
+) -> Iterator[float]:
     """Improves filled candidates in `sweeps` moves; yields the fraction done after each."""
     rng = canvas.rng
     first, last = int(canvas.columns[0]), int(canvas.columns[-1]) + 1
@@ -214,4 +214,20 @@ def anneal(canvas: Canvas, sweeps: int, temperature: float, plan: Anneal) -> Ite
             )
             hide = rng.random((canvas.count, canvas.steps, 4)) < share
             canvas.resample(hide, heat)
+        yield (i + 1) / sweeps
+
+
+def exact(canvas: Canvas, sweeps: int, temperature: float, apart: int = 32) -> Iterator[float]:
+    """The paper's sampler without its windows: `sweeps` times every free site in random order, given
+    all others. Sites of one voice that lie `apart` steps or more from one another go together, as
+    nothing a network sees at one changes at the other but a distant state."""
+    free = canvas.page.free
+    for i in range(sweeps):
+        groups = [(v, k) for v in range(4) for k in range(apart)]
+        for j in canvas.rng.permutation(len(groups)):
+            voice, k = groups[j]
+            at = np.arange(k, canvas.steps, apart)
+            at = at[free[at, voice]]
+            if len(at):
+                canvas.single(voice, at, temperature)
         yield (i + 1) / sweeps

@@ -70,5 +70,7 @@ def _block(rng: np.random.Generator, steps: int) -> Flags:
         voices = np.zeros(4, bool)
         voices[rng.permutation(4)[: rng.integers(1, 4)]] = True
         return np.broadcast_to(voices, (steps, 4))
-    every = np.repeat(spans(rng, steps, 48)[:, None], 4, axis=1)  # bars of all voices, or nearly all
+    every = np.repeat(
+        spans(rng, steps, 48)[:, None], 4, axis=1
+    )  # bars of all voices, or nearly all
     return np.asarray(every & (rng.random(4) >= 0.15))

@@ -34,9 +34,9 @@ def motions(sound: Tensor, previous: Tensor, voice: int) -> Tensor:
     return row
 
 
-def _gates(weight: Tensor, units: int) -> Tensor:
+def _gates(weight: Tensor) -> Tensor:
     """torch's gate order (input, forget, cell, output) as (input, forget, output, cell), first axis."""
-    i, f, g, o = weight.split(units)
+    i, f, g, o = weight.chunk(4)
     return torch.cat([i, f, o, g])
 
 
@@ -51,23 +51,23 @@ class Tables:
             E = voices[0].token.token.shape[-1]
             inputs, metas, biases = [], [], []
             for net in voices:
-                W = _gates(net.past[0].weight_ih_l0, H)  # 4H, 4E + M
+                W = _gates(net.past[0].weight_ih_l0)  # 4H, 4E + M
                 rows = [*net.token.rows(), *net.sound.rows()]
                 slots = [r @ W[:, E * (s % 4) : E * (s % 4 + 1)].T for s, r in enumerate(rows)]
                 inputs.append(torch.cat(slots))  # 8 TOKENS, 4H
                 metas.append(W[:, 4 * E :].T)
-                biases.append(_gates(net.past[0].bias_ih_l0 + net.past[0].bias_hh_l0, H))
+                biases.append(_gates(net.past[0].bias_ih_l0 + net.past[0].bias_hh_l0))
             self.input = torch.cat(inputs, 1).contiguous()  # 8 TOKENS, 4 × 4H
             self.meta, self.bias = torch.stack(metas), torch.stack(biases)
-            self.first = torch.stack([_gates(n.past[0].weight_hh_l0, H).T for n in voices])
+            self.first = torch.stack([_gates(n.past[0].weight_hh_l0).T for n in voices])
             self.deeper: list[tuple[Tensor, Tensor]] = []
             for layer in range(1, self.layers):
                 weight, bias = [], []
                 for net in voices:
                     lstm = net.past[layer]
                     both = torch.cat([lstm.weight_ih_l0, lstm.weight_hh_l0], 1)
-                    weight.append(_gates(both, H).T)
-                    bias.append(_gates(lstm.bias_ih_l0 + lstm.bias_hh_l0, H)[None])
+                    weight.append(_gates(both).T)
+                    bias.append(_gates(lstm.bias_ih_l0 + lstm.bias_hh_l0)[None])
                 self.deeper.append((torch.stack(weight), torch.stack(bias)))
             joins = [net.join.weight for net in voices]  # J, H + H + 4E + M
             self.join_past = torch.stack([w[:, :H].T for w in joins])
@@ -77,8 +77,8 @@ class Tables:
             self.present = []
             for net, w in zip(voices, joins, strict=True):
                 part = w[:, 2 * H : 2 * H + 4 * E]
-                rows = [*net.present_token.rows(), *net.present_sound.rows()]
-                rows += [*net.before_sound.rows()]
+                tables = [net.present_token, net.present_sound, net.before_sound]
+                rows = [row for table in tables for row in table.rows()]
                 slots = [r @ part[:, E * (s % 4) : E * (s % 4 + 1)].T for s, r in enumerate(rows)]
                 self.present.append(torch.cat(slots))  # 12 TOKENS, J
             self.out = [net.out.rows()[0].T.contiguous() for net in voices]
@@ -86,8 +86,8 @@ class Tables:
             # Rows 0…4 TOKENS: what a sounding token adds to all logits; then what a motion adds.
             self.near = []
             for net in voices:
-                both = [net.interval_rows().flatten(0, 1), net.motion_rows().flatten(0, 1)]
-                self.near.append(F.pad(torch.cat(both), (FIRST_PITCH, 0)))
+                pair = [net.interval_rows().flatten(0, 1), net.motion_rows().flatten(0, 1)]
+                self.near.append(F.pad(torch.cat(pair), (FIRST_PITCH, 0)))
 
 
 class Stepper:

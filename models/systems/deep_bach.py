@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,23 +22,31 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import evaluation, training, weights
-from models.card import Card, Objective, Param, Representation, Task
+from models.card import Card, Objective, Param, Representation, Task, Value
+from models.representations import staging
 from models.representations.chorale import (
     EDGE,
     FIRST_PITCH,
-    HOLD,
     LOW,
     MASK,
-    POSITIONS,
     TOKENS,
-    UNKNOWN_MODE,
+    VOICES,
     Chorale,
-    tokens,
 )
-from models.score import UserError
-from models.strategies import masking
+from models.representations.columns import (
+    META_SIZES,
+    Batch,
+    View,
+    columns,
+    crops,
+    gather,
+    sounding,
+    view,
+)
+from models.score import Key, UserError
+from models.strategies import gibbs, masking
 from models.strategies.stepwise import MOTIONS, Stepper, Tables, motions
-from models.system import Context
+from models.system import Ask, Context, Progress, Proposal
 
 CARD = Card(
     id="deep_bach",
@@ -50,60 +58,44 @@ CARD = Card(
     challenges=("control", "incrementality", "interactivity"),
     strategy=("sampling: pseudo-Gibbs",),
     tasks=(Task.CREATE, Task.ACCOMPANY, Task.REGENERATE),
+    params=(
+        Param("iterations", 16, 0, 500, "Sweeps over the piece after its first draft"),
+        Param("temperature", 0.8, 0.1, 2.0, "Low is likely and plain, high is bold and faulty"),
+        Param("keep_rhythm", False, 0, 1, "Let the voices strike where they strike now"),
+        Param("phrase", 2, 0, 16, "Bars from fermata to fermata in created music, 0 for none"),
+        Param("soprano", (60, 81), 21, 108, "Lowest and highest pitch"),
+        Param("alto", (53, 74), 21, 108, "Lowest and highest pitch"),
+        Param("tenor", (48, 69), 21, 108, "Lowest and highest pitch"),
+        Param("bass", (36, 64), 21, 108, "Lowest and highest pitch"),
+        Param(
+            "sampler",
+            "fast",
+            about="exact: the paper's, one site at a time; slow, for comparison",
+            choices=("fast", "exact"),
+        ),
+    ),
+    voices=("soprano", "alto", "tenor", "bass"),
+    listens="A melody for one of the four voices, the soprano as a rule; other voices are kept.",
+    strengths="Chorales in Bach's manner from nothing, under a melody, or mended bar by bar.",
+    weaknesses="Knows chorales in 4/4, 3/4 and 3/2 alone; no words, no large form.",
     year=2017,
 )
 
+KEYS = (
+    (-3, False), (-2, False), (-2, False), (-1, False), (-1, False), (0, False), (0, False),
+    (1, False), (1, False), (2, False), (2, False), (3, False), (3, False),
+    (-2, True), (-1, True), (-1, True), (0, True), (0, True), (0, True), (1, True), (1, True),
+    (2, True),
+)  # fmt: skip
+"""Keys for a blank page, each as often as in the corpus: sharps, minor."""
+TRUST = 12.0
+"""Nats by which another key or barline must explain a melody better than the ones written."""
+
 BATCH, STEPS = 32, 128
 """Stretches a training step sees, and sixteenths in each."""
-BESIDE = 0.4
 _BFLOAT16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 PITCHES = TOKENS - FIRST_PITCH
-META_SIZES = (POSITIONS, 4, 3, 3, 12, 12)
-"""Values of each metadata column: position, metre, fermata, mode, key shift + 5, tonic; the last value
-of fermata and the first of mode mean unknown. The tonic is 0 but for training examples that are
-written beside their normal key."""
-
-
-@dataclass(frozen=True)
-class View:
-    """What the networks may read, all [B, T, 4]: tokens and sounding tokens of each stream.
-
-    A sounding token is a token whose HOLD is replaced by what is held, MASK when that is not known.
-    `previous` is what every voice sounded one step before.
-    """
-
-    past: Tensor
-    past_sounding: Tensor
-    present: Tensor
-    present_sounding: Tensor
-    previous: Tensor
-    future: Tensor
-    future_sounding: Tensor
-
-
-def sounding(tokens: Tensor, before: Tensor) -> Tensor:
-    """[B, T, 4] tokens with every HOLD replaced by what it holds; `before` [B, 4] sounded at −1."""
-    T = tokens.size(1)
-    steps = torch.arange(T, device=tokens.device)[None, :, None]
-    last = torch.where(tokens != HOLD, steps, -1).cummax(1).values
-    held = torch.gather(tokens, 1, last.clamp(min=0))
-    return torch.where(last >= 0, held, before[:, None])
-
-
-def view(
-    tokens: Tensor, before: Tensor, past: Tensor, present: Tensor, future: Tensor
-) -> View:
-    """What is left of `tokens` [B, T, 4] when each stream loses the sites of its mask [B, T, 4]."""
-    known = tokens == EDGE
-
-    def hide(mask: Tensor) -> Tensor:
-        return torch.where(mask & ~known, MASK, tokens)
-
-    p, x, f = hide(past), hide(present), hide(future)
-    ps, fs = sounding(p, before), sounding(f, before)
-    previous = torch.cat([before[:, None], ps[:, :-1]], 1)
-    return View(p, ps, x, torch.where(x == HOLD, previous, x), previous, f, fs)
 
 
 def never(device: torch.device) -> Tensor:
@@ -199,7 +191,9 @@ class VoiceNet(nn.Module):
     def motion_rows(self) -> Tensor:
         """[4, MOTIONS + 1, PITCHES]: what each row that `motions` names adds to the pitches' logits."""
         device = self.motion.device
-        at = (torch.arange(PITCHES, device=device) + LOW - torch.arange(12, device=device)[:, None]) % 12
+        at = (
+            torch.arange(PITCHES, device=device) + LOW - torch.arange(12, device=device)[:, None]
+        ) % 12
         return F.pad(self.motion[..., at].reshape(4, MOTIONS, PITCHES), (0, 0, 0, 1))
 
     def metadata(self, meta: Tensor) -> Tensor:
@@ -208,7 +202,9 @@ class VoiceNet(nn.Module):
 
     def past_states(self, view: View, m: Tensor) -> Tensor:
         """[B, T, units]: the state before each step, which knows nothing of the step itself."""
-        h = self.dropout_in(torch.cat([self.token(view.past) + self.sound(view.past_sounding), m], -1))
+        h = self.dropout_in(
+            torch.cat([self.token(view.past) + self.sound(view.past_sounding), m], -1)
+        )
         for i, layer in enumerate(self.past):
             h, _ = layer(self.dropout(h) if i else h)
         return F.pad(h, (0, 0, 1, 0))[:, :-1]
@@ -254,78 +250,13 @@ class Net(nn.Module):
         self.shape = shape
         self.voices = nn.ModuleList([VoiceNet(v, shape) for v in range(4)])
 
+    def voice(self, v: int) -> VoiceNet:
+        """The network of one voice."""
+        return cast(VoiceNet, self.voices[v])
+
     def forward(self, view: View, meta: Tensor) -> Tensor:
         """Logits [B, T, 4, TOKENS]"""
         return torch.stack([net(view, meta) for net in self.voices], 2)
-
-
-@dataclass(frozen=True)
-class Columns:
-    """A piece as a network reads it: one column of EDGE on either side. tokens [T + 2, 4], meta [T + 2, 6]."""
-
-    tokens: npt.NDArray[np.int64]
-    meta: npt.NDArray[np.int64]
-
-
-def columns(chorale: Chorale, beside: int = 0) -> Columns:
-    """Token and metadata columns of a chorale, `beside` semitones below its normal key."""
-    c, shift = chorale, chorale.shift
-    tonic = np.full(len(c), -beside % 12)
-    meta = np.stack([c.position, c.meter, c.fermata, c.mode, shift + 5, tonic], axis=1)
-    meta = np.pad(meta.astype(np.int64), ((1, 1), (0, 0)), mode="edge")
-    meta[[0, -1], 2] = 0
-    edge = np.pad(tokens(c, shift + beside), ((1, 1), (0, 0)), constant_values=EDGE)
-    return Columns(edge, meta)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """tokens [B, T, 4], meta [B, T, 6], before [B, 4]: what sounded before the first column."""
-
-    tokens: Tensor
-    meta: Tensor
-    before: Tensor
-
-
-def gather(pieces: Sequence[Columns], device: str) -> Batch:
-    """Whole pieces side by side, filled up with EDGE."""
-    T = max(len(p.tokens) for p in pieces)
-    token = np.full((len(pieces), T, 4), EDGE, np.int64)
-    meta = np.zeros((len(pieces), T, len(META_SIZES)), np.int64)
-    for b, piece in enumerate(pieces):
-        token[b, : len(piece.tokens)] = piece.tokens
-        meta[b, : len(piece.meta)] = piece.meta
-    before = torch.full((len(pieces), 4), MASK, device=device)
-    return Batch(torch.from_numpy(token).to(device), torch.from_numpy(meta).to(device), before)
-
-
-def crops(
-    rng: np.random.Generator, corpus: Sequence[Chorale], count: int, steps: int, device: str
-) -> Batch:
-    """Random stretches of random chorales, longer ones more often, each transposed within the ranges
-    of its voices and, for a share BESIDE of them, written beside the normal key, so that the same
-    notes are met on other degrees; metadata is left out now and then."""
-    lengths = np.array([len(c) for c in corpus], float)
-    token = np.full((count, steps, 4), EDGE, np.int64)
-    meta = np.zeros((count, steps, len(META_SIZES)), np.int64)
-    before = np.full((count, 4), MASK, np.int64)
-    for b, i in enumerate(rng.choice(len(corpus), size=count, p=lengths / lengths.sum())):
-        chorale = corpus[int(i)]
-        moved = chorale.transposed(int(rng.choice(chorale.transpositions())))
-        piece = columns(moved, int(rng.integers(-5, 7)) if rng.random() < BESIDE else 0)
-        start = int(rng.integers(0, max(len(piece.tokens) - steps, 0) + 1))
-        part = piece.tokens[start : start + steps]
-        token[b, : len(part)] = part
-        meta[b, : len(part)] = piece.meta[start : start + steps]
-        if start:
-            for u in range(4):
-                struck = np.flatnonzero(piece.tokens[:start, u] != HOLD)[-1]
-                before[b, u] = piece.tokens[struck, u]
-        if rng.random() < 0.12:
-            meta[b, :, 2] = META_SIZES[2] - 1
-        if rng.random() < 0.15:
-            meta[b, :, 3] = UNKNOWN_MODE
-    return Batch(*(torch.from_numpy(a).to(device) for a in (token, meta, before)))
 
 
 class System:
@@ -367,6 +298,122 @@ class System:
         }
         weights.save(path, tensors, {**card, "shape": asdict(self.net.shape)})
 
+    def generate(self, ask: Ask, context: Context) -> Iterator[Proposal | Progress]:
+        """Creates, accompanies or regenerates; see `System`. The first proposals come after one pass
+        from left to right, better ones after every sweep."""
+        values = CARD.values(ask.params)
+        if ask.task not in CARD.tasks:
+            raise UserError(f"DeepBach cannot {ask.task}; it can {', '.join(CARD.tasks)}.")
+        request = staging.cast(ask)
+        stage = staging.lay(ask.score, ask.region, request.lines, request.writable)
+        blank = not any(t is not None and len(t.notes) for t in request.lines)
+        new_keys: tuple[Key, ...] = ()
+        new_fermatas: tuple[int, ...] = ()
+        self.net.eval()
+        if blank and not ask.score.keys:
+            sharps, minor = KEYS[int(context.rng.integers(len(KEYS)))]
+            stage = staging.in_key(stage, sharps, minor)
+            new_keys = (Key(0, sharps, minor),)
+        elif not blank:
+            stage = self._understood(stage, ask)
+        if ask.task is Task.CREATE and blank and not ask.score.fermatas:
+            phrase = values["phrase"]
+            assert isinstance(phrase, int)
+            stage, new_fermatas = staging.phrased(stage, phrase)
+        page = self._page(stage, request, values, ask)
+        canvas = gibbs.Canvas(self, page, ask.count, context.rng, self.device)
+        temperature, sweeps = values["temperature"], values["iterations"]
+        assert isinstance(temperature, float)
+        assert isinstance(sweeps, int)
+        loudness = staging.velocity(request)
+
+        def proposals(final: bool) -> Iterator[Proposal]:
+            nats = canvas.nats() if final else None
+            for k in range(ask.count):
+                notes = staging.written(stage, canvas.tokens[k, 1:-1].cpu().numpy(), loudness)
+                yield Proposal(
+                    k,
+                    ask.region,
+                    staging.tracks(ask, request, notes),
+                    final,
+                    new_fermatas,
+                    new_keys,
+                    {} if nats is None else {"nats_per_site": float(nats[k])},
+                )
+
+        yield Progress(0.0, "First draft")
+        canvas.fill(temperature)
+        yield from proposals(final=sweeps == 0)
+        run = gibbs.exact if values["sampler"] == "exact" else gibbs.anneal
+        for fraction in run(canvas, sweeps, temperature):
+            yield Progress(fraction, "Improving")
+            yield from proposals(final=fraction == 1)
+
+    def _page(
+        self,
+        stage: staging.Stage,
+        request: staging.Request,
+        values: Mapping[str, Value],
+        ask: Ask,
+    ) -> gibbs.Page:
+        """The stage with a column on either side: the edge of the piece, or what is not known."""
+        ranges = [cast(tuple[int, int], values[voice]) for voice in VOICES]
+        rhythm = None
+        if values["keep_rhythm"]:
+            rhythm = [
+                t.notes if t is not None and v in request.writable else None
+                for v, t in enumerate(request.lines)
+            ]
+        may = staging.allowed(stage, ranges, stage.given.shift, rhythm)
+        outer = [EDGE if known else MASK for known in (stage.starts, stage.ends)]
+        token = np.pad(staging.token_columns(stage, MASK), ((1, 1), (0, 0)))
+        token[0], token[-1] = outer
+        return gibbs.Page(
+            token,
+            columns(stage.given).meta,
+            np.pad(stage.free, ((1, 1), (0, 0))),
+            np.pad(may, ((1, 1), (0, 0), (0, 0))),
+        )
+
+    @torch.inference_mode()
+    def _understood(self, stage: staging.Stage, ask: Ask) -> staging.Stage:
+        """The stage in the key and with the barlines under which what stands is likeliest.
+
+        What the score says counts for `TRUST` nats; MIDI files often say C major and no pickup for
+        want of anything better.
+        """
+        known = (~stage.free & stage.given.attack & (stage.given.pitch >= 0)).sum(0)
+        voice = int(known.argmax())
+        if known[voice] < 8:
+            return stage
+        first = max(0, stage.inside[0] - 16)
+        part = slice(first, first + 192)
+
+        def cost(stages: Sequence[staging.Stage]) -> npt.NDArray[np.float64]:
+            """Nats of the best known voice by itself under each reading."""
+            token = np.stack([staging.token_columns(s, MASK)[part] for s in stages])
+            alone = np.where(np.arange(4) == voice, token, MASK)
+            meta = np.stack([columns(s.given).meta[1:-1][part] for s in stages])
+            logits = self.voice_logits(
+                voice,
+                torch.from_numpy(alone).to(self.device),
+                torch.from_numpy(meta).to(self.device),
+            )
+            truth = torch.from_numpy(alone[..., voice]).to(self.device)
+            nats = -F.log_softmax(logits, -1).gather(-1, truth[..., None])[..., 0]
+            return np.asarray((nats * (truth != MASK)).sum(1).double().cpu())
+
+        keys = [staging.in_key(stage, s, m) for s in range(-5, 7) for m in (False, True)]
+        readings, handicap = [stage, *keys], np.array([0.0] + [TRUST] * len(keys))
+        if not ask.score.keys:
+            readings, handicap = keys, np.zeros(len(keys))
+        best = readings[int((cost(readings) + handicap).argmin())]
+        if ask.score.meter.pickup or len(ask.score.meter.tick) > 1:
+            return best
+        beats = [staging.moved(best, beat) for beat in range(4 if best.given.meter[0] == 0 else 3)]
+        handicap = np.array([0.0] + [TRUST] * (len(beats) - 1))
+        return beats[int((cost(beats) + handicap).argmin())]
+
     def _logits(self, batch: Batch, hide: masking.Hidden | None = None) -> Tensor:
         """[B, T, 4, TOKENS], in bfloat16 inside where the processor has it."""
         if hide is None:
@@ -396,7 +443,7 @@ class System:
             ).view(batch.tokens.shape)
             real = batch.tokens != EDGE
             seeing = torch.from_numpy(hide.nothing).to(self.device)
-            full = float((loss.detach()[seeing].sum() / real[seeing].sum().clamp(min=1)))
+            full = float(loss.detach()[seeing].sum() / real[seeing].sum().clamp(min=1))
             total = fit.update(loss.sum() / real.sum())
             yield {"loss_nats": total, "loss_full_nats": full}
 
@@ -410,21 +457,23 @@ class System:
         """[B, T, TOKENS]: one voice's conditionals given everything else."""
         no = torch.zeros_like(tokens, dtype=torch.bool)
         with self._fast():
-            out: Tensor = self.net.voices[voice](view(tokens, self._unknown(tokens), no, no, no), meta)
+            out: Tensor = self.net.voice(voice)(
+                view(tokens, self._unknown(tokens), no, no, no), meta
+            )
         return out
 
     def writer(self, tokens: Tensor, hide: Tensor, meta: Tensor) -> Stepper:
         """Prepares to write the sites of `hide` from left to right; all sequences share `meta[0]`."""
         if self._tables is None:
-            self._tables = Tables(list(self.net.voices))
+            self._tables = Tables([self.net.voice(v) for v in range(4)])
         no = torch.zeros_like(hide)
         before = self._unknown(tokens)
         seen = view(tokens, before, no, no, hide)
         with self._fast():
-            vectors = [net.metadata(meta) for net in self.net.voices]
+            nets = [self.net.voice(v) for v in range(4)]
+            vectors = [net.metadata(meta) for net in nets]
             future = [
-                net.future_states(seen, m).float()
-                for net, m in zip(self.net.voices, vectors, strict=True)
+                net.future_states(seen, m).float() for net, m in zip(nets, vectors, strict=True)
             ]
         metadata = torch.stack([m[0] for m in vectors])
         return Stepper(self._tables, sounding(tokens, before), torch.stack(future), metadata)
