@@ -26,6 +26,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sysconfig
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -75,6 +76,19 @@ TOOLS = (
 )
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 FONTS = ("fonts-dejavu-core",)
+# python-rtmidi 1.5.8 and tinysoundfont 0.3.7 come ready-made for Python 3.11 and 3.12; a newer Python
+# builds them (tried on Debian 13), which takes these, unless an older one is there too.
+READY_MADE = ("python3.12", "python3.11")
+BUILDS = sys.version_info >= (3, 13)
+BUILDERS = (
+    ("g++", ("g++",)),
+    ("pkg-config", ("pkg-config",)),
+)
+HEADERS = (
+    ("/usr/include/alsa/asoundlib.h", ("libasound2-dev",)),
+    ("/usr/include/jack/jack.h", ("libjack-jackd2-dev",)),
+    (sysconfig.get_path("include") + "/Python.h", (f"python{VERSION}-dev",)),
+)
 # Packages that make torch's Linux build several GB large.
 CUDA = ("nvidia", "cuda", "triton")
 
@@ -89,6 +103,9 @@ def say(line: str) -> None:
 
 def main(words: list[str]) -> int:
     """Set up what `words` needs, then become that command; returns its exit status."""
+    older = ready_made_python() if BUILDS else None
+    if older:
+        return become([older, str(Path(__file__).resolve()), *words])
     testing = words[:1] == ["test"]
     # A file or nothing opens the window; a command's name has no suffix.
     window = not words or Path(words[0]).suffix != ""
@@ -106,6 +123,16 @@ def main(words: list[str]) -> int:
         )
         return 2
     return become([str(BIN / ("ricercar.exe" if WINDOWS else "ricercar")), *words])
+
+
+def ready_made_python() -> str | None:
+    """A Python on this system for which everything comes ready-made, or None."""
+    for name in READY_MADE:
+        path = shutil.which(name)
+        # It may be a shim for a version that is not active.
+        if path and subprocess.run([path, "-c", ""], capture_output=True).returncode == 0:
+            return path
+    return None
 
 
 def screen() -> bool:
@@ -157,7 +184,7 @@ def read_stamp() -> dict[str, str]:
 
 
 NEEDS = {
-    "command": ("packages",),
+    "command": ("packages", "command libraries"),
     "window": ("packages", "window libraries"),
     "test": ("packages", "tools", "test libraries"),
 }
@@ -179,7 +206,7 @@ def prepare(level: str) -> None:
         stamp = read_stamp()
         todo = missing(stamp)  # another start may have done it while this one waited
         libraries = f"{level} libraries"
-        if libraries in todo and system_packages(testing=level == "test"):
+        if libraries in todo and system_packages(level):
             stamp[libraries] = digest
         if "packages" in todo:
             make_environment()
@@ -214,30 +241,35 @@ def only_one() -> Iterator[None]:
 # --- the system ----------------------------------------------------------------------------------
 
 
-def system_packages(testing: bool) -> bool:
+def lacking(level: str) -> list[tuple[str, tuple[str, ...]]]:
+    """What this Linux system lacks for `level`: the thing, and its package's names."""
+    programs: list[tuple[str, tuple[str, ...]]] = [*(BUILDERS if BUILDS else ())]
+    programs += TOOLS if level == "test" else ()
+    found = [(program, names) for program, names in programs if shutil.which(program) is None]
+    if BUILDS:
+        found += [(header, names) for header, names in HEADERS if not Path(header).exists()]
+    if level != "command":
+        found += [(library, names) for library, names in LIBRARIES if not loads(library)]
+        found += [] if has_fonts() else [("a font", FONTS)]
+    return found
+
+
+def system_packages(level: str) -> bool:
     """Install missing system libraries with apt-get as root, else name the exact command.
 
     Returns whether all are there now.
     """
-    if not sys.platform.startswith("linux"):
-        return True
-    missing = [names for library, names in LIBRARIES if not loads(library)]
-    if not has_fonts():
-        missing.append(FONTS)
-    if testing:
-        missing += [names for program, names in TOOLS if shutil.which(program) is None]
+    missing = lacking(level) if sys.platform.startswith("linux") else []
     if not missing:
         return True
     if shutil.which("apt-get") is None:
-        lacking = [library for library, _ in LIBRARIES if not loads(library)]
-        lacking += [p for p, _ in TOOLS if testing and shutil.which(p) is None]
-        lacking += [] if has_fonts() else ["a font"]
-        say("missing from this system, install with its package manager: " + ", ".join(lacking))
+        things = ", ".join(thing for thing, _ in missing)
+        say(f"missing from this system, install with its package manager: {things}")
         return False
     if os.geteuid() == 0:
         say("asking apt for its package lists")
         subprocess.run(["apt-get", "update", "-qq"], stdout=subprocess.DEVNULL, check=False)
-    packages = sorted({available(names) for names in missing})
+    packages = sorted({available(names) for _, names in missing})
     command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
     if os.geteuid() != 0:
         say("missing from this system: sudo " + " ".join(command))

@@ -203,7 +203,7 @@ def test_missing_system_packages_are_installed_as_root(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert start.system_packages(testing=True)
+    assert start.system_packages("test")
     update, install = tools.read_text().splitlines()
     assert update == "apt-get update -qq"
     assert install.startswith("apt-get install -y --no-install-recommends ")
@@ -220,14 +220,36 @@ def test_missing_system_packages_are_named_to_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert not start.system_packages(testing=True)
+    assert not start.system_packages("test")
     assert not tools.exists()
     said = capsys.readouterr().err
     assert "sudo apt-get install -y --no-install-recommends " in said
     assert "jackd2" in said
     (tools.parent / "bin/apt-get").unlink()
-    assert not start.system_packages(testing=True)
+    assert not start.system_packages("test")
     assert "with its package manager: " in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="apt is a matter of Linux")
+def test_a_python_without_ready_made_packages_gets_a_compiler(
+    start: ModuleType, tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(start, "BUILDS", True)
+    assert start.ready_made_python() is None  # nothing in this PATH
+    assert start.system_packages("command")
+    words = tools.read_text().split()
+    assert {"g++", "pkg-config"} <= set(words)
+    assert "xvfb" not in words
+
+
+def test_a_newer_python_hands_over_to_one_with_ready_made_packages(
+    start: ModuleType, tools: Path
+) -> None:
+    folder = tools.parent / "bin"
+    program(folder / "python3.12", "exit 127")  # a shim for a version that is not active
+    program(folder / "python3.11", "exit 0")
+    assert start.ready_made_python() == str(folder / "python3.11")
 
 
 def test_the_check_of_the_project_is_the_readme_s_test_command() -> None:
