@@ -19,6 +19,8 @@ from models.timebase import PPQ
 
 FRAME_MS = 16
 """Time between two positions of a moving playhead."""
+QUARTER_PX = 48
+"""Width of a quarter note at first."""
 BAR_PX = 12
 """Thickness of a scroll bar."""
 SCROLL_UNIT_PX = 4
@@ -126,7 +128,7 @@ class PianoRoll(QWidget):
         self.view.resize(self.canvas.width(), self.canvas.height())
         score = self.session.score
         low, high = self._range(0, max(score.length, 1))
-        readable = self.view.viewport.width / (64 / PPQ)
+        readable = self.view.viewport.width / (QUARTER_PX / PPQ)
         end = min(max(score.length, 4 * 4 * PPQ), readable)
         self.view.show(self.view.viewport.showing(0, end, low, high))
 

@@ -31,6 +31,7 @@ QUIET = 0.2
 """How far the softest notes' colour sinks into the ground; further, and names on them would not be read."""
 UNISON_ROW_PX = 8
 """Rows this high show a note under another of the same beginning and pitch."""
+RIM_ALPHA = 150
 NAME_ROW_PX, NAME_NOTE_PX = 11, 14
 """Rows this high and notes this wide carry their names."""
 
@@ -252,9 +253,10 @@ class Scene:
         runs(painter, edges, solid.rank[wide], {r: look.edge for r, look in enumerate(looks)})
         marked = seen.marked & ~seen.faint & ~seen.picked
         if marked.any() and view.row >= 5:
-            shade = {0: theme.colour("region_rim")}
+            shade = QColor(theme.colour("region_rim"))
+            shade.setAlpha(RIM_ALPHA)
             sides = rims(*seen.where(marked).boxes, gap)
-            runs(painter, sides, np.zeros(len(sides), np.int64), shade)
+            runs(painter, sides, np.zeros(len(sides), np.int64), {0: shade})
         if seen.faint.any():
             faint = seen.where(seen.faint)
             shades = {r: look.ghost for r, look in enumerate(looks)}

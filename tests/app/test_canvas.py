@@ -196,21 +196,26 @@ def test_selected_muted_and_previewed_notes_look_so(stage: Stage) -> None:
 
 
 def test_notes_that_may_change_have_a_rim(stage: Stage) -> None:
-    session, rim = stage.session, theme.colour("region_rim").rgb()
+    session, plain = stage.session, style(0, "active").fills[-1].rgb()
 
     def rims(pitch: int) -> int:
+        """How many pixels of the note's upper edge are of another colour than its middle."""
         picture = stage.canvas.grab().toImage()
-        top = round(stage.view.viewport.y(pitch + 1))
-        return sum(picture.pixel(x, top) == rim for x in range(400))
+        top, layer = round(stage.view.viewport.y(pitch + 1)), stage.canvas.layers[0]
+        note = layer.notes.where(layer.notes.pitch == pitch)
+        x0, x1 = (round(stage.view.viewport.x(int(t))) for t in (note.onset[0], note.end[0]))
+        return sum(picture.pixel(x, top) != plain for x in range(x0 + 1, x1 - 2))
 
     session.set_span((0, 1920))
     assert rims(65) == 0
     session.set_ticked([0])
-    assert rims(65) == 89
-    assert rims(55) == 0
+    assert rims(65) == 87
+    session.set_ticked([1])
+    assert rims(65) == 0
+    session.set_ticked([0])
     session.set_span((10, 1920))  # the first note now begins outside
     assert rims(65) == 0
-    assert rims(67) == 89
+    assert rims(67) == 87
 
 
 def test_locked_notes_are_hatched(stage: Stage) -> None:
