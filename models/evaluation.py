@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from models.representations.chorale import HOLD, VOICES, Chorale, tokens
+from models import catalogue, corpora, likeness
+from models.card import Task
+from models.representations import chorale as grid
+from models.representations import staging
+from models.representations.chorale import HOLD, TOKENS, VOICES, Chorale, tokens
+from models.score import Region, Score, UserError
+from models.system import Ask, Context, Proposal
+from models.timebase import SIXTEENTH
+
+Pieces = Iterable[tuple[Chorale, Tensor]]
 
 
-def note_wise(pieces: Iterable[tuple[Chorale, Tensor]], prefix: str = "") -> dict[str, float]:
+def note_wise(pieces: Pieces, prefix: str = "") -> dict[str, float]:
     """Cross-entropy in nats and accuracy per voice of log probabilities [T, 4, TOKENS] against the
-    chorales they are for, over all sixteenths and over onsets alone, and their means."""
+    chorales they are for, over all sixteenths and over onsets alone, and the means over voices.
+
+    A voice whose probabilities are not numbers is left out.
+    """
     nats = np.zeros((2, 4))
     right = np.zeros((2, 4))
     count = np.zeros((2, 4))
@@ -27,9 +42,152 @@ def note_wise(pieces: Iterable[tuple[Chorale, Tensor]], prefix: str = "") -> dic
             count[kind] += sites.sum(0)
     figures: dict[str, float] = {}
     for kind, word in enumerate(("", "onsets_")):
-        for v, voice in enumerate(VOICES):
-            figures[f"{prefix}cross_entropy_{word}{voice}_nats"] = nats[kind, v] / count[kind, v]
-            figures[f"{prefix}accuracy_{word}{voice}"] = right[kind, v] / count[kind, v]
-        figures[f"{prefix}cross_entropy_{word}mean_nats"] = float((nats[kind] / count[kind]).mean())
-        figures[f"{prefix}accuracy_{word}mean"] = float((right[kind] / count[kind]).mean())
+        known = [v for v in range(4) if np.isfinite(nats[kind, v]) and count[kind, v]]
+        for v in known:
+            voice = f"{word}{VOICES[v]}"
+            figures[f"{prefix}cross_entropy_{voice}_nats"] = nats[kind, v] / count[kind, v]
+            figures[f"{prefix}accuracy_{voice}"] = right[kind, v] / count[kind, v]
+        if known:
+            each = nats[kind, known] / count[kind, known]
+            hits = right[kind, known] / count[kind, known]
+            figures[f"{prefix}cross_entropy_{word}mean_nats"] = each.mean()
+            figures[f"{prefix}accuracy_{word}mean"] = hits.mean()
     return {name: float(value) for name, value in figures.items()}
+
+
+def unigram(train: Sequence[Chorale], data: Sequence[Chorale]) -> Iterator[tuple[Chorale, Tensor]]:
+    """The baseline that knows how often each voice has each token, and nothing else."""
+    count = np.ones((4, TOKENS))
+    for chorale in train:
+        for v, column in enumerate(tokens(chorale).T):
+            count[v] += np.bincount(column, minlength=TOKENS)
+    rows = torch.from_numpy(np.log(count / count.sum(1, keepdims=True)))
+    for chorale in data:
+        yield chorale, rows.expand(len(chorale), 4, TOKENS)
+
+
+def hold_previous(
+    train: Sequence[Chorale], data: Sequence[Chorale]
+) -> Iterator[tuple[Chorale, Tensor]]:
+    """The baseline that bets on a hold, with each voice's own odds, and on unigrams of onsets beside."""
+    count = np.ones((4, TOKENS))
+    count[:, HOLD] = 0
+    holds = np.zeros((2, 4))
+    for chorale in train:
+        table = tokens(chorale)
+        holds[0] += (table == HOLD).sum(0)
+        holds[1] += len(table)
+        for v, column in enumerate(table.T):
+            count[v] += np.bincount(column[column != HOLD], minlength=TOKENS)
+    share = (holds[0] / holds[1])[:, None]
+    p = (1 - share) * count / count.sum(1, keepdims=True)
+    p[:, HOLD] = share[:, 0]
+    rows = torch.from_numpy(np.log(p))
+    for chorale in data:
+        yield chorale, rows.expand(len(chorale), 4, TOKENS)
+
+
+def chorales(scores: Sequence[tuple[Path, Score]]) -> list[Chorale]:
+    """Chorales from a user's scores of four voices; UserError when one is none."""
+    return [from_score(score, path.name) for path, score in scores]
+
+
+def from_score(score: Score, name: str) -> Chorale:
+    """A score of four tracks on the grid, soprano to bass; UserError when it has not four."""
+    sung = [t for t in score.tracks if len(t.notes) and t.channel != 9]
+    if len(sung) != 4:
+        raise UserError(f"{name} has {len(sung)} tracks with notes; a chorale has four.")
+    region = Region(0, max(SIXTEENTH, score.length))
+    lines = staging.match(sung, region)
+    try:
+        stage = staging.lay(score, region, lines, ())
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    return stage.given
+
+
+def evaluate(
+    system_id: str,
+    data: str | Sequence[tuple[Path, Score]] | None = None,
+    *,
+    weights: Path | None = None,
+    samples: int = 0,
+    seed: int = 0,
+    device: str = "cpu",
+) -> dict[str, float]:
+    """All figures of a system on `data`: None or "valid", "test", or scores with their names.
+
+    With `samples`, that many chorales are made (half from nothing, half under a soprano of the data) and
+    compared with the data; the same figures of real Bach (training pieces) stand beside, under real_….
+    """
+    system = catalogue.load(system_id, weights, device)
+    pieces = held(data)
+    context = Context(np.random.default_rng(seed), device)
+    figures = dict(system.evaluate(pieces, context))
+    train = corpora.load("train")
+    figures |= note_wise(hold_previous(train, pieces), "hold_previous_")
+    figures |= note_wise(unigram(train, pieces), "unigram_")
+    if samples:
+        made = list(sample(system, pieces, samples, seed, device))
+        figures |= likeness.distances(made, pieces)
+        chosen = np.random.default_rng(seed).permutation(len(train))[:samples]
+        real = likeness.distances([train[int(i)] for i in chosen], pieces)
+        figures |= {f"real_{name}": value for name, value in real.items()}
+        figures |= {f"data_{name}": value for name, value in likeness.rates(pieces).items()}
+    return figures
+
+
+def held(data: str | Sequence[tuple[Path, Score]] | None) -> list[Chorale]:
+    """The chorales that `data` names."""
+    if data is None or data == "valid":
+        return corpora.load("valid")
+    if data == "test":
+        return corpora.held_out()
+    if isinstance(data, str):
+        raise UserError(f"There is no data {data!r}; say valid, test, or name a file or folder.")
+    return chorales(data)
+
+
+def sample(
+    system: Any, pieces: Sequence[Chorale], count: int, seed: int, device: str
+) -> Iterator[Chorale]:
+    """Chorales made by a system as a user would ask for them: for each of `count` pieces in turn, one
+    from nothing in its metre, key and length, then one under its soprano."""
+    order = np.random.default_rng(seed).permutation(len(pieces))
+    tasks = [t for t in (Task.CREATE, Task.ACCOMPANY) if t in system.card.tasks]
+    made = tried = 0
+    while made < count:
+        if tried >= 4 * count + len(pieces):
+            raise UserError(f"{system.card.name} could not make {count} chorales from this data.")
+        piece = pieces[int(order[tried % len(order)])]
+        task = tasks[tried % len(tasks)]
+        tried += 1
+        whole = staging.score_of(piece)
+        if task is Task.CREATE:
+            score = staging.without_notes(whole)
+        else:
+            score = staging.only(whole, 0)
+        ids = frozenset(t.id for t in score.tracks if not len(t.notes))
+        melody = None if task is Task.CREATE else score.tracks[0].id
+        region = Region(0, len(piece) * SIXTEENTH, ids)
+        ask = Ask(task, score, region, system.card.values(), seed + tried, 1, melody)
+        last = None
+        try:
+            for step in system.generate(ask, Context(np.random.default_rng(ask.seed), device)):
+                last = step if isinstance(step, Proposal) else last
+        except UserError:
+            continue  # e.g. a metre the system does not know
+        if last is not None:
+            made += 1
+            yield from_score_like(last.apply(score), piece)
+
+
+def from_score_like(score: Score, piece: Chorale) -> Chorale:
+    """A made score on the grid, with the metadata of the piece it was made for."""
+    lines = tuple(score.named(voice) for voice in VOICES)
+    region = Region(0, len(piece) * SIXTEENTH)
+    stage = staging.lay(score, region, lines, ())
+    return grid.Chorale(
+        piece.name, stage.given.pitch, stage.given.attack, piece.fermata,
+        piece.position, piece.meter, piece.sharps, piece.mode,
+    )  # fmt: skip

@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from models import catalogue, corpora
+from models import catalogue, corpora, evaluation
 from models.representations.chorale import Chorale
-from models.score import UserError
+from models.score import Score, UserError
 from models.system import Context
 
 SAVE_EVERY_SECONDS = 180.0
@@ -30,6 +30,8 @@ class Corpus:
     train: Sequence[Chorale]
     valid: Sequence[Chorale]
     name: str = "music21's Bach chorales"
+    split: str = "assets/chorales_split.json, train and valid only"
+    attribution: str = "Johann Sebastian Bach, public domain; encodings distributed with music21"
 
 
 @dataclass(frozen=True)
@@ -137,9 +139,24 @@ class Fit:
         self._before = float(tensors["clock"][1])
 
 
+def _corpus(corpus: Corpus | str | Sequence[tuple[Path, Score]] | None) -> Corpus:
+    if isinstance(corpus, Corpus):
+        return corpus
+    if corpus is None:
+        return Corpus(corpora.load("train"), corpora.load("valid"))
+    if isinstance(corpus, str):
+        raise UserError(f"{corpus!r} is not for training on; leave --corpus out or name a folder.")
+    pieces = evaluation.chorales(corpus)
+    valid = pieces[::10] if len(pieces) > 1 else pieces
+    train = [p for i, p in enumerate(pieces) if i % 10] or pieces
+    return Corpus(
+        train, valid, "the user's own scores", "every tenth to validate", "the user's own"
+    )
+
+
 def train(
     system_id: str,
-    corpus: Corpus | None,
+    corpus: Corpus | str | Sequence[tuple[Path, Score]] | None,
     minutes: float,
     seed: int,
     device: str,
@@ -151,15 +168,15 @@ def train(
     Yields one record of figures at a time: minutes, step, loss_nats and, now and then, the figures on
     the validation half. The weights in `out` are replaced every few minutes; `out` with the suffix
     .resume holds the run's state, so calling again with the same arguments goes on where it stopped.
-    `corpus` None is music21's chorales. UserError when the system can't be trained or `out` not written.
+    `corpus` None is music21's chorales; a list of scores with their names is split, every tenth to
+    validate. UserError when the system can't be trained on that or `out` not be written.
     """
     catalogue.card(system_id)
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(seed)
     system = importlib.import_module(f"models.systems.{system_id}").System.fresh(device)
-    if corpus is None:
-        corpus = Corpus(corpora.load("train"), corpora.load("valid"))
+    corpus = _corpus(corpus)
     state = out.with_suffix(".resume")
     fit = Fit(system.net, Plan(minutes, state=state, **system.PLAN))
     context = Context(rng=np.random.default_rng([seed, fit.step]), device=device)
@@ -168,8 +185,8 @@ def train(
         card = {
             "system": system_id,
             "corpus": f"{corpus.name}: {len(corpus.train)} to train, {len(corpus.valid)} to validate",
-            "split": "assets/chorales_split.json, train and valid only",
-            "attribution": "Johann Sebastian Bach, public domain; encodings distributed with music21",
+            "split": corpus.split,
+            "attribution": corpus.attribution,
             "license": "MIT",
             "seed": seed,
             "minutes": round(fit.seconds / 60, 1),

@@ -37,9 +37,9 @@ from models.representations.chorale import (
     Chorale,
     tokens,
 )
-from models.score import Notes, Region, Score, Track, UserError
+from models.score import EMPTY, Key, Notes, Region, Score, Track, UserError
 from models.system import Ask
-from models.timebase import PPQ, SIXTEENTH
+from models.timebase import PPQ, SIXTEENTH, MeterMap
 
 CONTEXT = 128
 """Sixteenths of music before and after the region that the networks read."""
@@ -254,7 +254,7 @@ def lay(
     after = np.zeros_like(free)
     after[1:] = free[:-1] & ~free[1:]
     attack |= after
-    if not free[first:last, list(writable)].any():
+    if len(writable) and not free[first:last, list(writable)].any():
         raise UserError("Every note of the region is locked or crosses its edge; unlock some.")
     sharps = np.zeros(steps, np.int64)
     mode = np.full(steps, UNKNOWN_MODE, np.int64)
@@ -502,3 +502,50 @@ def phrased(stage: Stage, bars: int) -> tuple[Stage, tuple[int, ...]]:
             fermata[onset:end] = FERMATA
             ticks.append(stage.origin + onset * SIXTEENTH)
     return replace(stage, given=replace(given, fermata=fermata)), tuple(ticks)
+
+
+def score_of(chorale: Chorale) -> Score:
+    """A chorale as a score of four tracks, with its metre, pickup, key and fermatas."""
+    bar = np.take(BAR_STEPS, chorale.meter)
+    first = int(chorale.position[0])
+    pickup = (int(bar[0]) - first) * SIXTEENTH if first else 0
+    changes = [0, *(1 + np.flatnonzero(np.diff(chorale.meter))).tolist()]
+    names = {kind: meter for meter, kind in reversed(METERS.items())}
+    meters = [names[int(chorale.meter[i])] for i in changes]
+    made = []
+    for v, voice in enumerate(VOICES):
+        begin = np.flatnonzero(chorale.attack[:, v])
+        end = np.append(begin[1:], len(chorale))
+        sung = chorale.pitch[begin, v] >= 0
+        notes = Notes.of(
+            begin[sung] * SIXTEENTH,
+            (end - begin)[sung] * SIXTEENTH,
+            chorale.pitch[begin, v][sung],
+            first_id=len(chorale) * v,
+        )
+        made.append(Track(v, voice.capitalize(), notes, channel=v, program=CHURCH_ORGAN))
+    held = chorale.fermata == FERMATA
+    begins = held & np.append(True, ~held[:-1])
+    return Score(
+        tuple(made),
+        meter=MeterMap(
+            np.array(changes) * SIXTEENTH,
+            np.array([m[0] for m in meters]),
+            np.array([m[1] for m in meters]),
+            pickup,
+        ),
+        keys=(Key(0, int(chorale.sharps[0]), bool(chorale.mode[0] == MINOR)),),
+        fermatas=tuple((np.flatnonzero(begins) * SIXTEENTH).tolist()),
+        title=chorale.name,
+    )
+
+
+def without_notes(score: Score) -> Score:
+    """The same score with its tracks empty."""
+    return replace(score, tracks=tuple(t.with_notes(EMPTY) for t in score.tracks))
+
+
+def only(score: Score, index: int) -> Score:
+    """The same score with every track but one empty."""
+    kept = (t if i == index else t.with_notes(EMPTY) for i, t in enumerate(score.tracks))
+    return replace(score, tracks=tuple(kept))
