@@ -40,7 +40,7 @@ EVENTS = 10_000
 SECONDS = 20
 VOICES = 4
 GEAR = "Ricercar bench gear"
-PERIOD_S = 64 / 48_000
+PERIOD = 64
 BARS = 64
 """Of the chorales asked of DeepBach meanwhile, eight candidates at once."""
 TAIL_SECONDS = 0.5
@@ -53,7 +53,7 @@ def run() -> dict[str, float]:
     """The figures: milliseconds, but for the counts of lost messages and of proposals, percents of processor time,
     and the load average before (what else the machine was busy with). UserError when JACK is not there."""
     load_before = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    with jackd.dummy_server(f"ricercar-bench-{os.getpid()}"):
+    with jackd.dummy_server(f"ricercar-bench-{os.getpid()}", PERIOD, patient=True):
         before = _ticks()
         timer_idle = _timer()
         idle, received_idle, lost_idle = _play()
@@ -76,7 +76,7 @@ def run() -> dict[str, float]:
         **_percentiles("timer_load", timer_load),
         "stolen_idle_percent": _stolen(before, between),
         "stolen_load_percent": _stolen(between, after),
-        "jack_period_ms": PERIOD_S * 1e3,
+        "jack_period_ms": PERIOD / 48,
         "proposals_during_load": float(busy.proposals),
         "loadavg_before": load_before,
     }

@@ -19,12 +19,12 @@ START_SECONDS = 10.0
 
 
 @contextmanager
-def dummy_server(name: str, sample_rate: int = 48_000, period: int = 64) -> Iterator[None]:
+def dummy_server(name: str, period: int, *, patient: bool = False) -> Iterator[None]:
     """Run `jackd` with its dummy driver under a server name of its own, and make it everybody's default.
 
-    JACK carries MIDI in periods: 64 frames at 48 kHz are 1.3 ms. The server is synchronous: it ends no
-    period before all clients have, so that a machine that stalls delays messages but loses none.
-    UserError when there is no jackd.
+    JACK carries MIDI in periods: `period` frames of 1/48,000 s. A `patient` server ends no period before all
+    clients have, so that a machine that stalls delays messages but loses none (and a client that is killed
+    holds up the others for seconds). UserError when there is no jackd.
     """
     program = shutil.which("jackd")
     if program is None:
@@ -32,8 +32,8 @@ def dummy_server(name: str, sample_rate: int = 48_000, period: int = 64) -> Iter
     before = os.environ.get(SERVER_VARIABLE)
     os.environ[SERVER_VARIABLE] = name
     real_time = ["-R", "-P", "30"] if _may_run_real_time() else ["-r"]
-    driver = ["-d", "dummy", "-r", str(sample_rate), "-p", str(period)]
-    patience = ["-S", "-t", "5000"]
+    driver = ["-d", "dummy", "-r", "48000", "-p", str(period)]
+    patience = ["-S", "-t", "5000"] if patient else []
     server = subprocess.Popen(
         [program, *real_time, *patience, "-n", name, *driver],
         stdout=subprocess.DEVNULL,

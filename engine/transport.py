@@ -84,10 +84,20 @@ class _Line:
         controls = table.message[table.controls]
         pedals = controls[(controls[:, 0] & 0xF0 == CONTROL) & (controls[:, 1] == SUSTAIN_CC), 0]
         self.pedals = {(port, int(status), SUSTAIN_CC) for status in set(pedals.tolist())}
+        self.ready: tuple[float, list[bytes], list[bytes]] | None = None
         self.go(tick)
 
     def go(self, tick: float) -> None:
         self.cursor = bisect_left(self.ticks, tick)
+
+    def prepare(self, tick: float) -> tuple[list[bytes], list[bytes]]:
+        """What to send on a jump to `tick`: the controls in force there, the notes to strike.
+
+        Remembered for the last tick asked about, so that a loop costs no time when it jumps.
+        """
+        if self.ready is None or self.ready[0] != tick:
+            self.ready = (tick, schedule.chase(self.table, tick), self.held(tick))
+        return self.ready[1:]
 
     @property
     def next(self) -> int:
@@ -114,6 +124,7 @@ def run(
             if due is not None and clock.now() >= due:
                 transport.advance(due)
                 due = 0  # then only look into the inbox: neither can starve the other
+            transport.tell()
             command = clock.wait(inbox, due)
             if isinstance(command, Quit):
                 return
@@ -121,6 +132,7 @@ def run(
                 transport.obey(command)
     finally:
         transport.close()
+        transport.tell()
 
 
 class _Transport:
@@ -143,6 +155,7 @@ class _Transport:
         self._state: dict[Slot, bytes] = {}  # the last of each kind of control sent
         self._lifts: list[tuple[int, int, Key]] = []  # auditions: when to lift, owner, key
         self._auditions = KEYBOARD
+        self._told: list[Event] = []
         self._late = array("q")
         self._late_at = 0
         self._due: tuple[int, int] | None = (
@@ -187,6 +200,7 @@ class _Transport:
             deadline += late
         if self._loops and tick == self._loop.end:
             self._jump(self._loop.start, deadline)
+            self._play(self._loop.start, deadline)
         elif tick == self._until:
             self._stop(tick)
         else:
@@ -230,6 +244,12 @@ class _Transport:
             self._late[self._late_at % KEPT] = late
         self._late_at += 1
 
+    def tell(self) -> None:
+        """Pass on what there is to tell. Not done at once: it wakes a thread, and notes come first."""
+        for event in self._told:
+            self._outbox.put(event)
+        self._told.clear()
+
     # What is asked
 
     def obey(self, command: Command) -> None:
@@ -264,6 +284,7 @@ class _Transport:
                     self._move_anchor(self._done, now)
             case Loop():
                 self._loop = command
+                self._prepare_loop(self._lines.values())
                 self._move_anchor(self._position(now), max(now, self._anchor.at))
             case SendClock(on):
                 if on != self._send_clock:
@@ -275,7 +296,7 @@ class _Transport:
             case Panic():
                 self._panic()
             case Report():
-                self._outbox.put(Lateness(self._late.tobytes()))
+                self._told.append(Lateness(self._late.tobytes()))
                 self._late, self._late_at = array("q"), 0
             case PortOpened(name, port, again):
                 self._opened(name, port, again)
@@ -301,7 +322,13 @@ class _Transport:
             self._raise_pedals(old.pedals - line.pedals)
         self._lines[load.track] = line
         self._want()
-        self._chase(line, done)
+        self._chase(line.port, schedule.chase(line.table, done))
+        self._prepare_loop([line])
+
+    def _prepare_loop(self, lines: Iterable[_Line]) -> None:
+        if self._loop:
+            for line in lines:
+                line.prepare(self._loop.start)
 
     def _live(self, port: str, message: bytes, seconds: float | None, now: int) -> None:
         self._live_ports.add(port)
@@ -327,7 +354,7 @@ class _Transport:
         self._until = None
         self._done = math.ceil(tick)
         self._anchor = Anchor(tick, self._clock.now(), playing=False)
-        self._outbox.put(self._anchor)
+        self._told.append(self._anchor)
 
     def _jump(self, tick: float, at: int) -> None:
         """Play on from `tick` at the moment `at`."""
@@ -336,8 +363,9 @@ class _Transport:
         self._done = math.ceil(tick)
         for line in self._lines.values():
             line.go(tick)
-            self._chase(line, tick)
-            line.strikes = line.held(tick)
+            controls, strikes = line.prepare(tick)
+            self._chase(line.port, controls)
+            line.strikes = list(strikes)
         self._start_clock(self._done)
         self._move_anchor(tick, at)
 
@@ -368,7 +396,7 @@ class _Transport:
     def _move_anchor(self, tick: float, at: int) -> None:
         self._anchor = Anchor(tick, at, self._anchor.playing)
         self._due = None
-        self._outbox.put(self._anchor)
+        self._told.append(self._anchor)
 
     def _start_clock(self, tick: int) -> None:
         """Tell slaves where the next clock counts from: the first whole sixteenth from `tick`."""
@@ -442,17 +470,14 @@ class _Transport:
 
     # Controls and ports
 
-    def _chase(self, line: _Line, tick: float) -> None:
-        """Bring the port to what is in force at `tick`, sending only what differs from what it has.
-
-        Pedals stay up while nothing plays.
-        """
-        for message in schedule.chase(line.table, tick):
+    def _chase(self, port: str, controls: Iterable[bytes]) -> None:
+        """Send those controls that differ from what the port has. Pedals stay up while nothing plays."""
+        for message in controls:
             pedal = message[0] & 0xF0 == CONTROL and message[1] == SUSTAIN_CC
             if pedal and not self._anchor.playing:
                 continue
-            if self._state.get(self._slot(line.port, message)) != message:
-                self._control(line.port, message)
+            if self._state.get(self._slot(port, message)) != message:
+                self._control(port, message)
 
     def _control(self, port: str, message: bytes) -> None:
         if port in self._ports:
@@ -489,12 +514,12 @@ class _Transport:
         self._start_clock(max(self._done, math.ceil(here)))
         for line in self._lines.values():
             if line.port == name:
-                self._chase(line, here)
-        self._outbox.put(PortBack(name))
+                self._chase(name, schedule.chase(line.table, here))
+        self._told.append(PortBack(name))
 
     def _lost(self, name: str) -> None:
         self._leave(name)
-        self._outbox.put(PortLost(name))
+        self._told.append(PortLost(name))
 
     def _leave(self, name: str) -> None:
         self._end_notes_on(name)
@@ -521,4 +546,4 @@ class _Transport:
             port.send(message)
         except OSError:
             del self._ports[name]
-            self._outbox.put(PortLost(name))
+            self._told.append(PortLost(name))

@@ -41,13 +41,15 @@ from models.timebase import PPQ, TempoMap
 ROOT = Path(__file__).resolve().parent.parent.parent
 MS = 1_000_000
 FAST = TempoMap.constant(600)  # a quarter note lasts 100 ms
-LATE_MS = 100
+LATE_MS = 250
 """Allowed to a busy test machine; `ricercar bench midi` is where lateness is measured."""
+PERIOD = 1024
+"""Frames. JACK loses MIDI when a client stalls for more than a period: a busy machine needs long ones."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def server() -> Iterator[None]:
-    with jackd.dummy_server(f"ricercar-test-{os.getpid()}"):
+    with jackd.dummy_server(f"ricercar-test-{os.getpid()}", PERIOD):
         yield
 
 
@@ -187,14 +189,14 @@ def test_input_and_a_virtual_port(link: Link):
     name = next(n for n in midi.list_ports()["inputs"] if "Organ" in n)
     link.send(Listen(name))  # what goes out there comes in again
     link.until(lambda e: isinstance(e, PortNames) and name in e.inputs)
+    note = bytes((0x90, 60, 99))
     heard: list[Event] = []
     deadline = time.monotonic() + 10
-    while not heard and time.monotonic() < deadline:
-        link.send(Live("virtual:Organ", bytes((0x90, 60, 99)), 0.01))
+    while not heard and time.monotonic() < deadline:  # the input needs a moment to open
+        link.send(Live("virtual:Organ", note, 0.01))
         with contextlib.suppress(AssertionError):
-            heard.append(link.until(lambda e: isinstance(e, Played), 0.3))
+            heard.append(link.until(lambda e: isinstance(e, Played) and e.message == note, 0.3))
     assert isinstance(heard[0], Played)
-    assert heard[0].message == bytes((0x90, 60, 99))
     assert abs(time.perf_counter_ns() - heard[0].at) < 5000 * MS
 
 
@@ -256,11 +258,13 @@ def test_play_from_the_command_line(gear: jackd.Gear, tmp_path: Path, how):
     track.append(mido.Message("note_off", note=60, time=480))
     file.save(path)
     command = [sys.executable, "-m", "engine", "play", str(path), "--port", "gear", "--clock"]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as run:
+    with subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as run:
         try:
             wait_for(lambda: ("on", 60) in notes(gear), 20)
             if how is not None:
-                run.send_signal(how)
+                os.killpg(run.pid, how)  # as a terminal does: all processes get it
             assert run.communicate(timeout=10)[1].strip() == ""
         finally:
             run.kill()
