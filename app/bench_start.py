@@ -41,6 +41,7 @@ def _start() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as home:
         folders = {f"XDG_{kind}_HOME": home for kind in ("CONFIG", "DATA", "STATE")}
         environment = {**os.environ, **folders}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a warm disk has the compiled modules
         if sys.platform.startswith("linux") and not (
             environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")
         ):

@@ -128,9 +128,11 @@ class Files(QObject):
         if path.suffix.lower() == project.SUFFIX:
             try:
                 self._replace(Project.open(path), "")
-                self._remember(path)
             except UserError as error:
                 self._session.message.emit(str(error))
+            else:
+                if self.named:
+                    self._remember(path)
             return
 
         def done(score: Score) -> None:

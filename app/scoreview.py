@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
 
 from PySide6.QtCore import QByteArray, QObject, QPointF, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent, QPixmap, QResizeEvent, QWheelEvent
@@ -19,6 +20,7 @@ from PySide6.QtWidgets import QScrollBar, QWidget
 
 from app import theme
 from app.bridge import Bridge
+from app.composer import whole_bars
 from app.panels.common import header, label, tool
 from app.session import Session
 from engine import engrave
@@ -46,24 +48,20 @@ class Engraver(QObject):
         self._bridge = Bridge(self._receive, self)
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
+        self._jobs: SimpleQueue[engrave.Job | None] = SimpleQueue()
         self._serial = 0
 
     def ask(self, score: Score, layout: engrave.Layout, tick: int) -> None:
         """Engrave `score`, beginning with the line that holds `tick`."""
         if self._connection is None:
             self._start()
-        assert self._connection is not None
         self._serial += 1
-        try:
-            self._connection.send(engrave.Job(self._serial, score, layout, tick))
-        except OSError:  # the process died; the next change starts another
-            self.close()
+        self._jobs.put(engrave.Job(self._serial, score, layout, tick))
 
     def close(self) -> None:
         """End the process."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._bridge.close()
+        self._jobs.put(None)
         if self._process is not None:
             self._process.terminate()
             self._process.join(0.5)
@@ -78,17 +76,34 @@ class Engraver(QObject):
         self._process.start()
         theirs.close()
         self._connection = ours
-        threading.Thread(target=self._listen, args=(ours,), name="engraver", daemon=True).start()
+        for body in (self._write, self._listen):
+            threading.Thread(target=body, args=(ours,), name="engraver", daemon=True).start()
+
+    def _write(self, connection: Connection) -> None:
+        """Send the newest job. A thread, for the pipe is full while the process is at work."""
+        while (job := self._jobs.get()) is not None:
+            while not self._jobs.empty():
+                job = self._jobs.get()
+            if job is None:
+                return
+            try:
+                connection.send(job)
+            except OSError:
+                return
 
     def _listen(self, connection: Connection) -> None:
         while True:
             try:
                 answer = connection.recv()
-            except (EOFError, OSError, TypeError):  # TypeError: closed on this side while it waited
+            except (EOFError, OSError):
+                self._bridge(None)
                 return
             self._bridge(answer)
 
     def _receive(self, answer: object) -> None:
+        if answer is None:  # the process has died; the next job starts another
+            self._jobs.put(None)
+            self._jobs, self._connection, self._process = SimpleQueue(), None, None
         if getattr(answer, "serial", -1) != self._serial:
             return
         match answer:
@@ -126,6 +141,7 @@ class ScoreView(QWidget):
         self._pixmaps: OrderedDict[int, QPixmap] = OrderedDict()
         self._bars: tuple[tuple[int, str, int], ...] = ()
         self._pages = 0
+        self._part: tuple[int, int] | None = None
         self._zoom = 2
         self._bar = -1
         self._sentence = ""
@@ -217,6 +233,7 @@ class ScoreView(QWidget):
     def _laid(self, laid: engrave.Laid) -> None:
         # The old picture stays until its page comes anew: nothing flickers.
         self._pages, self._bars, self._sentence = laid.pages, laid.bars, ""
+        self._part = laid.start, laid.end
         self._lines = {page: line for page, line in self._lines.items() if page < laid.pages}
         self._bar = -1
         self._follow_playhead()
@@ -258,6 +275,8 @@ class ScoreView(QWidget):
 
     def _follow_playhead(self) -> None:
         tick = self.session.playhead_tick()
+        if self._part is not None and not self._part[0] <= tick < self._part[1]:
+            self._elsewhere(tick)
         bar = bisect.bisect_right(self._bars, tick, key=lambda b: b[0]) - 1
         if bar != self._bar:
             page = self.current_page
@@ -265,6 +284,13 @@ class ScoreView(QWidget):
             if self.current_page != page:
                 self._bring_into_sight()
             self.update()
+
+    def _elsewhere(self, tick: float) -> None:
+        """Of a long score another part is wanted."""
+        music = whole_bars(self.session.heard)
+        if music is not None and music[0] <= tick < music[1] and not self._wait.isActive():
+            self._part = None
+            self._later()
 
     def _bring_into_sight(self) -> None:
         line = self._lines.get(self.current_page)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ from app.scoreview import Line, ScoreView
 from app.session import Playhead, Session
 from engine import edits, engrave
 from engine.document import Document
-from models.score import Notes, Score, Track
-from models.timebase import PPQ
+from models.score import Key, Notes, Score, Track
+from models.timebase import PPQ, MeterMap
 
 WAIT_MS = 30_000
 LAYOUT = engrave.Layout(600, 24, "#ff0000")
@@ -145,6 +146,14 @@ def test_the_view_lives_with_its_score(qtbot: QtBot, session: Session, view: Sco
 
     process = view._engraver._process
     assert process is not None
+    process.kill()
+    qtbot.waitUntil(lambda: view._engraver._process is None, timeout=WAIT_MS)
+    session.commit("Cut", edits.delete(session.score, np.arange(4, 17)))
+    session.commit("Cut", edits.delete(session.score, np.arange(21, 68)))
+    qtbot.waitUntil(lambda: len(view._bars) == 2, timeout=WAIT_MS)
+
+    process = view._engraver._process
+    assert process is not None
     view.close_engraver()
     assert process.exitcode is not None
 
@@ -155,3 +164,49 @@ def test_a_hidden_view_engraves_nothing(qtbot: QtBot, session: Session) -> None:
     session.commit("Edit", edits.move(session.score, [0], 0, 1))
     qtbot.wait(400)
     assert view._engraver._process is None
+
+
+# --- long scores -------------------------------------------------------------------------------------
+
+
+def test_a_long_score_is_cut_to_whole_bars_around_the_playhead() -> None:
+    score = long_quartet(400)
+    assert engrave.around(long_quartet(100), 0)[0].length == 100 * BAR
+    for tick in (0, 200 * BAR + 5, 399 * BAR):
+        part, start, end = engrave.around(score, tick)
+        assert start <= tick < end
+        assert start % BAR == end % BAR == 0
+        notes = sum(len(t.notes) for t in part.tracks)
+        assert engrave.MOST_NOTES - 16 < notes <= engrave.MOST_NOTES
+        assert part.length == end - start
+    assert engrave.around(score, 0)[1] == 0
+    assert engrave.around(score, 399 * BAR)[2] == 400 * BAR
+
+
+def test_a_cut_keeps_what_sounds_and_what_is_in_force() -> None:
+    score = quartet()
+    whole = replace(
+        score,
+        meter=MeterMap([0, PPQ + 2 * BAR], [4, 3], [4, 4], PPQ),
+        keys=(Key(0, 1), Key(PPQ + BAR, -2)),
+        fermatas=(PPQ, PPQ + BAR + 960),
+        tracks=(Track(0, "Long", Notes.of([0], 4 * BAR, 60)),),
+    )
+    part = engrave.cut(whole, PPQ + BAR, PPQ + 2 * BAR + 3 * PPQ)
+    assert part.tracks[0].notes.onset.tolist() == [0]
+    assert part.tracks[0].notes.duration.tolist() == [BAR + 3 * PPQ]
+    assert part.meter == MeterMap([0, BAR], [4, 3], [4, 4])
+    assert part.keys == (Key(0, -2),)
+    assert part.fermatas == (960,)
+
+
+def test_bars_of_a_part_keep_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engrave, "MOST_NOTES", 40)
+    laid, first, *_ = engrave.engrave(engrave.Job(1, long_quartet(), LAYOUT, tick=20 * BAR))
+    assert isinstance(laid, engrave.Laid)
+    assert isinstance(first, engrave.Page)
+    assert laid.start <= 20 * BAR < laid.end
+    assert laid.bars[0][0] == laid.start
+    assert laid.end - laid.start == 5 * BAR
+    texts = re.findall(r"<text[^>]*>(\d+)</text>", first.svg.decode())
+    assert all(laid.start // BAR < int(number) <= laid.end // BAR for number in texts)
