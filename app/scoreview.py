@@ -125,7 +125,10 @@ class Line:
         self.top = 0
 
     def box(self, element: str) -> QRectF:
-        """Where an element of the SVG lies, in pixels of the page."""
+        """Where an element of the SVG lies, in pixels of the page; empty when it is not there, as while
+        a new layout is known and its page not yet."""
+        if not self.renderer.elementExists(element):
+            return QRectF()
         bounds = self.renderer.boundsOnElement(element)
         return self.renderer.transformForElement(element).mapRect(bounds)
 

@@ -147,7 +147,7 @@ class Window(QMainWindow):
         self.resize(*FIRST_SIZE)
         horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
         self.resizeDocks([self._docks["tracks"], self._docks["compose"]], [232, 300], horizontal)
-        self.resizeDocks([self._docks["compose"], self._docks["proposals"]], [400, 230], vertical)
+        self.resizeDocks([self._docks["compose"], self._docks["proposals"]], [446, 190], vertical)
         self.resizeDocks([self._docks["score"]], [196], vertical)
         self.hint, self.device, self.busy = Elided("", "dim"), QLabel(), QLabel()
         mark(self.device, "dim")

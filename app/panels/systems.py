@@ -34,6 +34,7 @@ from app.session import Session
 from models.card import Card, Task, Value
 
 SEED_LIMIT = 1_000_000
+ROW_PX = 42
 SEARCH_FROM = 6
 """With this many systems the list gets a search field."""
 
@@ -87,7 +88,7 @@ class CardDelegate(QStyledItemDelegate):
     """A system's name over one line on what it makes."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
-        return QSize(200, 42)
+        return QSize(200, ROW_PX)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         card: Card = index.data(Qt.ItemDataRole.UserRole)
@@ -105,7 +106,7 @@ class CardDelegate(QStyledItemDelegate):
         font.setWeight(QFont.Weight.DemiBold)
         painter.setFont(font)
         painter.setPen(theme.colour("selected" if chosen else "text"))
-        text = rect.adjusted(9, 4, -8, -4)
+        text = rect.adjusted(9, 3, -8, -3)
         left, top = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignTop
         painter.drawText(text, left | top, card.name)
         painter.setFont(option.font)
@@ -148,7 +149,7 @@ class ComposePanel(QWidget):
         self.list.setMouseTracking(True)
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.list.setFixedHeight(44 * min(max(len(cards), 1), 4) + 4)
+        self.list.setFixedHeight(ROW_PX * min(max(len(cards), 1), 4) + 4)
         self.search = QLineEdit()
         self.search.setPlaceholderText("Search systems")
         self.search.setClearButtonEnabled(True)
