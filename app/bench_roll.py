@@ -190,9 +190,10 @@ class Sampler:
                 self._session.ended(request, sentence)
 
     def close(self) -> None:
-        """Stop the thread."""
+        """Stop the thread, and wait until it has ended: one that is inside torch when the interpreter
+        goes would take the process down with an abort."""
         self._bridge.close()
-        self._engine.close()
+        self._engine.close(timeout_seconds=LOADING_SECONDS)
 
 
 def sampling(
