@@ -333,6 +333,25 @@ def test_regenerate_changes_only_the_bars_and_voices_named(
         assert outside[0] == outside[1]
 
 
+def test_deep_bach_harmonises_a_melody_and_leaves_it_alone(tmp_path: Path, scores: Path) -> None:
+    melody = tmp_path / "melody.mid"
+    assert cli.main(["export", str(scores / MELODY), "-o", str(melody)]) == 0
+    words = ["generate", "deep_bach", "accompany", "--input", str(melody), "--device", "cpu"]
+    words += ["--param", "iterations=1", "--seed", "7", "-o"]
+    for name in ("a.mid", "b.mid"):
+        assert cli.main([*words, str(tmp_path / name)]) == 0
+    assert (tmp_path / "a.mid").read_bytes() == (tmp_path / "b.mid").read_bytes()
+    before, after = exchange.read(melody), exchange.read(tmp_path / "a.mid")
+    assert [t.name for t in after.tracks] == ["Soprano", "Alto", "Tenor", "Bass"]
+    assert after.tracks[0].notes == before.tracks[0].notes
+    assert (after.meter, after.keys, after.fermatas) == (before.meter, before.keys, before.fermatas)
+    for track in after.tracks[1:]:
+        assert len(track.notes) > 20
+        assert track.notes.length <= before.meter.bar_start(13)
+    heights = [float(t.notes.pitch.mean()) for t in after.tracks]
+    assert heights == sorted(heights, reverse=True)
+
+
 def test_an_interrupted_command_ends_quietly(
     toy: ToySystem, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
