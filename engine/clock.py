@@ -55,7 +55,7 @@ class SystemClock:
                 return inbox.get_nowait()
             asleep = until - time.perf_counter_ns() - SPIN_NS
             if asleep > 0:
-                return inbox.get(timeout=min(asleep / 1e9, 3600.0))
+                return inbox.get(timeout=asleep / 1e9)
         except Empty:
             pass
         while time.perf_counter_ns() < until:

@@ -3,11 +3,7 @@
 `run` is hosted by a process of its own in the program (see `engine.midi`), by a thread, or inline with a
 fake clock. It sleeps to absolute deadlines computed from an anchor (tick, moment) and the tempo map, so
 nothing drifts. It never opens a port, compiles a track or touches a pipe: all of that is done by others
-and arrives in the inbox.
-
-Whoever starts a note owns it until it ends: a track, the keyboard, one audition. A key several owners
-hold sounds until the last lets go. That is why every note-on gets its note-off however tracks overlap,
-change, jump or vanish.
+and arrives in the inbox. What sounds, and for whom, is kept by `engine.outputs`.
 """
 
 from __future__ import annotations
@@ -21,6 +17,7 @@ from queue import SimpleQueue
 
 from engine import schedule
 from engine.clock import Clock
+from engine.outputs import KEYBOARD, Key, Outputs
 from engine.playback import (
     Anchor,
     Command,
@@ -44,7 +41,7 @@ from engine.playback import (
     Tempo,
     Unload,
 )
-from engine.schedule import BEND, CONTROL, NOTE_OFF, NOTE_ON, PRESSURE, PROGRAM, SUSTAIN_CC, Table
+from engine.schedule import CONTROL, NOTE_OFF, NOTE_ON, PROGRAM, SUSTAIN_CC, Table
 from models.timebase import PPQ, TempoMap
 
 LEAD_NS = 5_000_000
@@ -56,19 +53,11 @@ GAP_NS = 1_000_000_000
 PULSE = PPQ // 24
 SIXTEENTH = PPQ // 4
 CLOCK, START, CONTINUE, STOP, SONG_POSITION = b"\xf8", b"\xfa", b"\xfb", b"\xfc", 0xF2
-ALL_SOUND_OFF_CC, ALL_NOTES_OFF_CC = 120, 123
-
-KEYBOARD = -1
-"""The owner of live notes that somebody will lift; those that lift themselves own themselves, below -1."""
 
 KEPT = 1 << 17
 """How many latenesses are kept, the newest."""
 
 NEVER = 1 << 62
-Key = tuple[str, int, int]
-"""A key that can sound: port, channel, pitch."""
-Slot = tuple[str, int, int]
-"""A thing to control: port, status, controller (−1 where the status says it all)."""
 
 
 class _Line:
@@ -140,7 +129,7 @@ class _Transport:
         self._clock = clock
         self._keeper = ports
         self._outbox = outbox
-        self._ports: dict[str, Port] = {}
+        self._out = Outputs(self._lost)
         self._live_ports: set[str] = set()
         self._wanted: frozenset[str] = frozenset()
         self._lines: dict[int, _Line] = {}
@@ -151,8 +140,6 @@ class _Transport:
         self._loop = Loop()
         self._send_clock = False
         self._pulse = NEVER  # the tick of the next MIDI clock
-        self._sounding: dict[Key, tuple[int, set[int]]] = {}  # when it was struck, its owners
-        self._state: dict[Slot, bytes] = {}  # the last of each kind of control sent
         self._lifts: list[tuple[int, int, Key]] = []  # auditions: when to lift, owner, key
         self._auditions = KEYBOARD
         self._told: list[Event] = []
@@ -175,8 +162,8 @@ class _Transport:
             if self._loops:
                 tick = min(tick, self._loop.end)
             tick = min(tick, self._pulse)
-            moment = NEVER if tick == NEVER else self._anchor.moment(self._tempo, tick)
-            self._due = (tick, moment)
+            if tick != NEVER:
+                self._due = (tick, self._anchor.moment(self._tempo, tick))
         moments = [self._due[1]] if self._due is not None else []
         if self._lifts:
             moments.append(self._lifts[0][0])
@@ -190,7 +177,7 @@ class _Transport:
         """Do what is due at that moment."""
         while self._lifts and self._lifts[0][0] <= deadline:
             _, owner, key = heappop(self._lifts)
-            self._lift(owner, key)
+            self._out.lift(owner, key)
         if self._due is None or self._due[1] > deadline:
             return
         tick, self._due = self._due[0], None
@@ -225,14 +212,14 @@ class _Transport:
                     ons.append((owner, line, message))
                     continue
                 if kind == NOTE_OFF:
-                    self._lift(owner, (line.port, message[0] & 0x0F, message[1]))
-                elif kind != PROGRAM or self._state.get(self._slot(line.port, message)) != message:
+                    self._out.lift(owner, (line.port, message[0] & 0x0F, message[1]))
+                elif kind != PROGRAM or not self._out.has(line.port, message):
                     # Old gear falls silent while it changes programs, even to the one it has.
-                    self._control(line.port, message)
+                    self._out.control(line.port, message)
                 self._note_lateness(deadline)
             line.cursor = cursor
         for owner, line, message in ons:
-            self._strike(owner, line.port, message, deadline)
+            self._out.strike(owner, line.port, message, deadline)
             self._note_lateness(deadline)
         self._done = tick + 1
 
@@ -260,10 +247,10 @@ class _Transport:
             case Load():
                 self._load(command, now)
             case Unload(track):
-                self._end_notes_of(track, keep=frozenset())
+                self._out.end_notes_of(track)
                 line = self._lines.pop(track, None)
                 if line is not None:
-                    self._raise_pedals(line.pedals)
+                    self._out.raise_pedals(line.pedals)
                 self._want()
             case Tempo(tempo):
                 here = self._position(now)
@@ -294,13 +281,15 @@ class _Transport:
             case Live(port, message, seconds):
                 self._live(port, message, seconds, now)
             case Panic():
-                self._panic()
+                self._out.panic()
+                self._lifts.clear()
             case Report():
                 self._told.append(Lateness(self._late.tobytes()))
                 self._late, self._late_at = array("q"), 0
             case PortOpened(name, port, again):
                 self._opened(name, port, again)
             case PortLost(name):
+                self._leave(name)
                 self._lost(name)
             case Quit():
                 pass
@@ -316,10 +305,10 @@ class _Transport:
         rows = load.table.held(done - 0.5)  # a note that ends at `done` has its note-off before it
         pairs = {(int(m[0]) & 0x0F, int(m[1])) for m in load.table.message[rows]}
         kept = frozenset((load.port, channel, pitch) for channel, pitch in pairs)
-        self._end_notes_of(load.track, keep=kept)
+        self._out.end_notes_of(load.track, keep=kept)
         old = self._lines.get(load.track)
         if old is not None:
-            self._raise_pedals(old.pedals - line.pedals)
+            self._out.raise_pedals(old.pedals - line.pedals)
         self._lines[load.track] = line
         self._want()
         self._chase(line.port, schedule.chase(line.table, done))
@@ -335,22 +324,22 @@ class _Transport:
         self._want()
         kind = message[0] & 0xF0
         if kind not in (NOTE_ON, NOTE_OFF):
-            self._control(port, message)
+            self._out.control(port, message)
             return
         key = (port, message[0] & 0x0F, message[1])
         if kind == NOTE_OFF or not message[2]:
-            self._lift(KEYBOARD, key)
+            self._out.lift(KEYBOARD, key)
         elif seconds is None:
-            self._strike(KEYBOARD, port, message, now)
+            self._out.strike(KEYBOARD, port, message, now)
         else:
             self._auditions -= 1
             heappush(self._lifts, (now + round(seconds * 1e9), self._auditions, key))
-            self._strike(self._auditions, port, message, now)
+            self._out.strike(self._auditions, port, message, now)
 
     def _stop(self, tick: float) -> None:
         if self._anchor.playing:
             self._stop_clock()
-        self._end_tracks_notes()
+        self._out.end_tracks_notes()
         self._until = None
         self._done = math.ceil(tick)
         self._anchor = Anchor(tick, self._clock.now(), playing=False)
@@ -359,7 +348,7 @@ class _Transport:
     def _jump(self, tick: float, at: int) -> None:
         """Play on from `tick` at the moment `at`."""
         self._stop_clock()
-        self._end_tracks_notes()
+        self._out.end_tracks_notes()
         self._done = math.ceil(tick)
         for line in self._lines.values():
             line.go(tick)
@@ -369,24 +358,11 @@ class _Transport:
         self._start_clock(self._done)
         self._move_anchor(tick, at)
 
-    def _panic(self) -> None:
-        self._end_tracks_notes()
-        for key, (_, owners) in list(self._sounding.items()):
-            for owner in list(owners):
-                self._lift(owner, key)
-        self._lifts.clear()
-        self._state.clear()
-        for name in list(self._ports):
-            self._silence(name)
-
     def close(self) -> None:
         """End everything."""
         if self._anchor.playing:
             self._stop_clock()
-        self._end_tracks_notes()
-        for key, (_, owners) in list(self._sounding.items()):
-            for owner in list(owners):
-                self._lift(owner, key)
+        self._out.end_all_notes()
 
     # Position
 
@@ -417,98 +393,27 @@ class _Transport:
             self._to_all(STOP)
 
     def _to_all(self, message: bytes) -> None:
-        for name in list(self._ports):
+        for name in self._out.names:
             if name:  # the built-in synth has no use for it
-                self._send(name, message)
+                self._out.send(name, message)
 
-    # Notes
-
-    def _strike(self, owner: int, port: str, message: bytes, moment: int) -> None:
-        """Let a key sound for `owner`; if it sounds already it is lifted first."""
-        if port not in self._ports:
-            return
-        key = (port, message[0] & 0x0F, message[1])
-        struck, owners = self._sounding.get(key, (moment, set()))
-        if owners:
-            if struck == moment:  # a unison: it sounds once
-                owners.add(owner)
-                return
-            self._send(port, bytes((NOTE_OFF | key[1], key[2], 64)))
-        owners.add(owner)
-        self._sounding[key] = (moment, owners)
-        self._send(port, message)
-
-    def _lift(self, owner: int, key: Key) -> None:
-        """`owner` lets go of a key; nothing happens if it did not hold it."""
-        _, owners = self._sounding.get(key, (0, set()))
-        if owner not in owners:
-            return
-        owners.discard(owner)
-        if not owners:
-            del self._sounding[key]
-            self._send(key[0], bytes((NOTE_OFF | key[1], key[2], 64)))
-
-    def _end_notes_of(self, track: int, keep: frozenset[Key]) -> None:
-        for key in [k for k, (_, owners) in self._sounding.items() if track in owners]:
-            if key not in keep:
-                self._lift(track, key)
-
-    def _end_tracks_notes(self) -> None:
-        """End every note but live ones, and lift the pedals that would let them ring on."""
-        for key, (_, owners) in list(self._sounding.items()):
-            for owner in [o for o in owners if o > KEYBOARD]:
-                self._lift(owner, key)
-        self._raise_pedals(self._state)
-
-    def _raise_pedals(self, slots: Iterable[Slot]) -> None:
-        """Raise the pedals among these that are down."""
-        for port, status, controller in list(slots):
-            if status & 0xF0 == CONTROL and controller == SUSTAIN_CC:
-                last = self._state.get((port, status, controller))
-                if last is not None and last[2]:
-                    self._control(port, bytes((status, SUSTAIN_CC, 0)))
-
-    # Controls and ports
-
-    def _chase(self, port: str, controls: Iterable[bytes]) -> None:
-        """Send those controls that differ from what the port has. Pedals stay up while nothing plays."""
-        for message in controls:
-            pedal = message[0] & 0xF0 == CONTROL and message[1] == SUSTAIN_CC
-            if pedal and not self._anchor.playing:
-                continue
-            if self._state.get(self._slot(port, message)) != message:
-                self._control(port, message)
-
-    def _control(self, port: str, message: bytes) -> None:
-        if port in self._ports:
-            self._state[self._slot(port, message)] = message
-            self._send(port, message)
-
-    @staticmethod
-    def _slot(port: str, message: bytes) -> Slot:
-        alone = message[0] & 0xF0 in (PROGRAM, PRESSURE, BEND)
-        return (port, message[0], -1 if alone else message[1])
-
-    def _silence(self, name: str) -> None:
-        for channel in range(16):
-            for controller in (SUSTAIN_CC, ALL_NOTES_OFF_CC, ALL_SOUND_OFF_CC):
-                self._send(name, bytes((CONTROL | channel, controller, 0)))
+    # Ports
 
     def _want(self) -> None:
         wanted = frozenset(line.port for line in self._lines.values()) | self._live_ports
         if wanted != self._wanted:
-            for name in self._ports.keys() - wanted:
-                self._leave(name)
+            for name in self._out.names:
+                if name not in wanted:
+                    self._leave(name)
             self._wanted = wanted
             self._keeper.want(wanted)
 
     def _opened(self, name: str, port: Port, again: bool) -> None:
         if name not in self._wanted:
             return
-        self._end_notes_on(name)
-        self._ports[name] = port
+        self._out.add(name, port)
         if again:
-            self._silence(name)
+            self._out.silence(name)
         here = self._position(self._clock.now())
         self._stop_clock()
         self._start_clock(max(self._done, math.ceil(here)))
@@ -517,33 +422,14 @@ class _Transport:
                 self._chase(name, schedule.chase(line.table, here))
         self._told.append(PortBack(name))
 
+    def _leave(self, name: str) -> None:
+        if self._pulse != NEVER and name:
+            self._out.send(name, STOP)
+        self._out.leave(name)
+
     def _lost(self, name: str) -> None:
-        self._leave(name)
         self._told.append(PortLost(name))
 
-    def _leave(self, name: str) -> None:
-        self._end_notes_on(name)
-        if self._pulse != NEVER and name:
-            self._send(name, STOP)
-        self._ports.pop(name, None)
-
-    def _end_notes_on(self, name: str) -> None:
-        """End what sounds on one port and forget what was sent there."""
-        for key, (_, owners) in list(self._sounding.items()):
-            if key[0] == name:
-                for owner in list(owners):
-                    self._lift(owner, key)
-        slots = [slot for slot in self._state if slot[0] == name]
-        self._raise_pedals(slots)
-        for slot in slots:
-            self._state.pop(slot, None)
-
-    def _send(self, name: str, message: bytes) -> None:
-        port = self._ports.get(name)
-        if port is None:
-            return
-        try:
-            port.send(message)
-        except OSError:
-            del self._ports[name]
-            self._told.append(PortLost(name))
+    def _chase(self, port: str, controls: Iterable[bytes]) -> None:
+        # Pedals stay up while nothing plays.
+        self._out.chase(port, controls, pedals=self._anchor.playing)

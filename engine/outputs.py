@@ -1,0 +1,167 @@
+"""The open ports, what sounds on them and what they were last sent.
+
+Whoever starts a note owns it until it ends: a track, the keyboard, one audition. A key several owners
+hold sounds until the last lets go. That is why every note-on gets its note-off however tracks overlap,
+change, jump or vanish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from engine.playback import Port
+from engine.schedule import BEND, CONTROL, NOTE_OFF, PRESSURE, PROGRAM, SUSTAIN_CC
+
+ALL_SOUND_OFF_CC, ALL_NOTES_OFF_CC = 120, 123
+
+KEYBOARD = -1
+"""The owner of live notes that somebody will lift. Tracks own by their ids, from 0; auditions by numbers below."""
+
+Key = tuple[str, int, int]
+"""A key that can sound: port, channel, pitch."""
+Slot = tuple[str, int, int]
+"""A thing to control: port, status, controller (−1 where the status says it all)."""
+
+
+class Outputs:
+    """Sends messages, and remembers enough to end and restore what they did.
+
+    A message for a port that is not open goes nowhere. `lost(name)` is called when sending fails.
+    """
+
+    def __init__(self, lost: Callable[[str], None]) -> None:
+        self._lost = lost
+        self._ports: dict[str, Port] = {}
+        self._sounding: dict[Key, tuple[int, set[int]]] = {}  # when it was struck, its owners
+        self._state: dict[Slot, bytes] = {}  # the last of each kind of control sent
+
+    @property
+    def names(self) -> list[str]:
+        """The ports that are open."""
+        return list(self._ports)
+
+    def add(self, name: str, port: Port) -> None:
+        """A port has been opened; one of that name is left first."""
+        self.leave(name)
+        self._ports[name] = port
+
+    def leave(self, name: str) -> None:
+        """End what sounds on a port, and send nothing there any more."""
+        for key in [k for k in self._sounding if k[0] == name]:
+            self._release(key)
+        slots = [slot for slot in self._state if slot[0] == name]
+        self.raise_pedals(slots)
+        for slot in slots:
+            self._state.pop(slot, None)
+        self._ports.pop(name, None)
+
+    def send(self, name: str, message: bytes) -> None:
+        """Send something that need not be remembered."""
+        port = self._ports.get(name)
+        if port is None:
+            return
+        try:
+            port.send(message)
+        except OSError:
+            del self._ports[name]
+            self._lost(name)
+
+    # Notes
+
+    def strike(self, owner: int, port: str, message: bytes, moment: int) -> None:
+        """Let a key sound for `owner`; if it sounds already it is lifted first.
+
+        A key struck twice at one `moment` is a unison of two tracks, and sounds once.
+        """
+        if port not in self._ports:
+            return
+        key = (port, message[0] & 0x0F, message[1])
+        struck, owners = self._sounding.get(key, (moment, set()))
+        if owners:
+            if struck == moment:
+                owners.add(owner)
+                return
+            self._end(key)
+        owners.add(owner)
+        self._sounding[key] = (moment, owners)
+        self.send(port, message)
+
+    def lift(self, owner: int, key: Key) -> None:
+        """`owner` lets go of a key; nothing happens if it did not hold it."""
+        _, owners = self._sounding.get(key, (0, set()))
+        if owner in owners:
+            owners.discard(owner)
+            if not owners:
+                self._release(key)
+
+    def end_notes_of(self, track: int, keep: frozenset[Key] = frozenset()) -> None:
+        """A track lets go of all its keys but those in `keep`."""
+        for key in [k for k, (_, owners) in self._sounding.items() if track in owners]:
+            if key not in keep:
+                self.lift(track, key)
+
+    def end_tracks_notes(self) -> None:
+        """All tracks let go of their keys, and of the pedals that would let them ring on."""
+        for key, (_, owners) in list(self._sounding.items()):
+            for owner in [o for o in owners if o > KEYBOARD]:
+                self.lift(owner, key)
+        self.raise_pedals(self._state)
+
+    def end_all_notes(self) -> None:
+        """Nothing sounds any more."""
+        for key in list(self._sounding):
+            self._release(key)
+        self.raise_pedals(self._state)
+
+    def panic(self) -> None:
+        """Silence everything on every open port, whatever is known to sound."""
+        self.end_all_notes()
+        self._state.clear()
+        for name in self.names:
+            self.silence(name)
+
+    def silence(self, name: str) -> None:
+        """Tell a port to end whatever sounds there."""
+        for channel in range(16):
+            for controller in (SUSTAIN_CC, ALL_NOTES_OFF_CC, ALL_SOUND_OFF_CC):
+                self.send(name, bytes((CONTROL | channel, controller, 0)))
+
+    def _release(self, key: Key) -> None:
+        del self._sounding[key]
+        self._end(key)
+
+    def _end(self, key: Key) -> None:
+        self.send(key[0], bytes((NOTE_OFF | key[1], key[2], 64)))
+
+    # Controls
+
+    def control(self, port: str, message: bytes) -> None:
+        """Send a control and remember it."""
+        if port in self._ports:
+            self._state[slot(port, message)] = message
+            self.send(port, message)
+
+    def has(self, port: str, message: bytes) -> bool:
+        """Whether this control is the last of its kind that was sent."""
+        return self._state.get(slot(port, message)) == message
+
+    def chase(self, port: str, controls: Iterable[bytes], *, pedals: bool) -> None:
+        """Send those controls that differ from what the port has; sustain pedals only with `pedals`."""
+        for message in controls:
+            pedal = message[0] & 0xF0 == CONTROL and message[1] == SUSTAIN_CC
+            if (pedals or not pedal) and not self.has(port, message):
+                self.control(port, message)
+
+    def raise_pedals(self, slots: Iterable[Slot]) -> None:
+        """Raise the sustain pedals among these that are down."""
+        for port, status, controller in list(slots):
+            if status & 0xF0 == CONTROL and controller == SUSTAIN_CC:
+                last = self._state.get((port, status, controller))
+                if last is not None and last[2]:
+                    self.control(port, bytes((status, SUSTAIN_CC, 0)))
+
+
+def slot(port: str, message: bytes) -> Slot:
+    """What a control message sets."""
+    alone = message[0] & 0xF0 in (PROGRAM, PRESSURE, BEND)
+    return (port, message[0], -1 if alone else message[1])
