@@ -56,13 +56,13 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
-    except MemoryError:
-        return _complain("There is not enough memory for that; ask for less at once.")
     except SystemExit as done:  # --help and --version
         return int(done.code or 0)
     except Exception as error:  # a fault of ours: one line for the user, all of it for whoever asks
         if os.environ.get("RICERCAR_TRACEBACK"):
             raise
+        if isinstance(error, MemoryError) or "out of memory" in str(error):  # torch's own, on a GPU
+            return _complain("There is not enough memory for that; ask for less at once.")
         text = (str(error).strip().splitlines() or [""])[0]
         _complain(
             f"Ricercar made a mistake ({type(error).__name__}: {text}); set RICERCAR_TRACEBACK=1 to "

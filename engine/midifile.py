@@ -20,7 +20,7 @@ from models.score import Controls, Key, Notes, Score, Track, UserError
 from models.timebase import PPQ, MeterMap, TempoMap
 
 MAX_BYTES = 64_000_000
-MAX_EVENTS = 4_000_000
+MAX_EVENTS = 2_500_000
 MAX_QUARTERS = 200_000
 """No longer than 27 hours at 120 bpm: a mutilated delta time must not make a billion bars to draw."""
 

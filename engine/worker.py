@@ -47,10 +47,10 @@ class Engine:
     """Runs requests for music on a thread of its own.
 
     `inbox` takes `Generate`, `Cancel` and `Quit` from any thread; `emit` gets every answer, called on
-    the engine thread. A request is answered by any number of Progressed (one of them says that a
-    system is being loaded), one Started, any number of Proposed, and at last one Finished or Failed,
-    after which nothing more is said about it. A cancelled request ends at its generator's next yield,
-    one that is still loading when loading is done, one that still waits at once.
+    the engine thread. A request is answered by a Progressed when its system has to be loaded first, one
+    Started, any number of Progressed and Proposed, and at last one Finished or Failed, after which
+    nothing more is said about it. A cancelled request ends at its generator's next yield, one that is
+    still loading when loading is done, one that still waits at once.
 
     Systems stay loaded. torch is imported by the first request, on the engine thread. `load`, `device`
     ("auto" or a torch name) and `now` (seconds) are handed in by tests.
@@ -138,7 +138,8 @@ class Engine:
     def _run_job(self, job: Generate) -> bool:
         """Run one job to its end; False when it was cancelled."""
         voice = _Voice(job.request, self._emit, self._now)
-        voice.progress(Progress(0.0, f"Loading {_name_of(job.system)}"))
+        if not any(name == job.system for name, _ in self._systems):
+            voice.progress(Progress(0.0, f"Loading {_name_of(job.system)}"))
         hardware = importlib.import_module("models.device")  # brings torch
         device: str = hardware.choose(self._device)
         system = self._systems.get((job.system, device))
