@@ -12,9 +12,9 @@ def main(argv: list[str] | None = None) -> int:
 
     if cli.is_command(arguments):
         return cli.main(arguments)
-    from app import window
+    from app import startup
 
-    return window.run(arguments)
+    return startup.run(arguments)
 
 
 if __name__ == "__main__":

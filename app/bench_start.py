@@ -71,7 +71,7 @@ def child() -> None:
 
     arguments: list[str] = []
     assert not cli.is_command(arguments)
-    from app import window
+    from app import startup, window
 
     def painted(shown: window.Window) -> None:
         at = time.perf_counter()
@@ -81,4 +81,4 @@ def child() -> None:
         print(json.dumps(figures), flush=True)
         shown.close()
 
-    sys.exit(window.run(arguments, painted=painted))
+    sys.exit(startup.run(arguments, painted=painted))

@@ -144,8 +144,11 @@ class Composer(QObject):
         """Stop everything; waits a moment for the thread, never for a whole request."""
         self.stop()
         self._bridge.close()
-        if self._running:
-            self._engine.close(timeout_seconds=0.3)
+        self.ended(0.3)
+
+    def ended(self, seconds: float) -> bool:
+        """Whether the engine thread has ended, or does so within `seconds`."""
+        return not self._running or self._engine.close(timeout_seconds=seconds)
 
     def _receive(self, message: object) -> None:
         session = self._session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from models.score import Controls, Score, Track, UserError
 from models.timebase import MeterMap, TempoMap
 
 MOST_RECENT = 8
+DEMO = "wenn_ich_einmal_soll_scheiden.musicxml"
 OPEN_FILTER = (
     "Music ("
     + " ".join(f"*{s}" for s in exchange.READERS)
@@ -38,6 +40,15 @@ EXPORTS: tuple[tuple[str, str], ...] = (
 def blank() -> Score:
     """What *New* opens: one empty track, 4/4, 120 bpm."""
     return Score(tracks=(Track(0, "Melody"),))
+
+
+def demo() -> Score:
+    """The demonstration chorale; an empty piece when it is missing or damaged."""
+    with resources.as_file(resources.files("assets") / "scores" / DEMO) as path:
+        try:
+            return exchange.read(path)
+        except UserError:
+            return blank()
 
 
 def excerpt(score: Score, ids: npt.NDArray[np.int64]) -> Score:

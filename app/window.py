@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PySide6.QtCore import QEvent, QObject, QSettings, Qt, QTimer
+from PySide6.QtCore import QSettings, Qt, QTimer
 from PySide6.QtGui import (
     QAction,
     QCloseEvent,
@@ -18,7 +17,6 @@ from PySide6.QtGui import (
     QShowEvent,
 )
 from PySide6.QtWidgets import (
-    QApplication,
     QDockWidget,
     QLabel,
     QMainWindow,
@@ -27,12 +25,12 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app import dialogs, theme
+from app import dialogs
 from app.actions import ACTIONS, MENUS, Action
 from app.banner import Banner
 from app.composer import Composer, whole_bars
 from app.errands import Errands
-from app.files import Files, blank, excerpt
+from app.files import Files, demo, excerpt
 from app.panels.common import Elided, mark, tool
 from app.panels.devices import DevicesDialog
 from app.panels.proposals import ProposalsPanel
@@ -46,13 +44,11 @@ from app.player import Link, OpenLink, Player, port_title
 from app.scoreview import ScoreView
 from app.session import Session
 from engine import exchange, playback
-from engine.document import Change, Document
+from engine.document import Change
 from engine.worker import Load
 from models import catalogue
 from models.card import Card, Task
-from models.score import Score, UserError
 
-DEMO = "wenn_ich_einmal_soll_scheiden.musicxml"
 FIRST_SIZE = (1280, 720)
 
 
@@ -509,56 +505,3 @@ class Window(QMainWindow):
     def show_about(self) -> None:
         """Say what this is."""
         dialogs.show_about(self)
-
-
-def demo() -> Score:
-    """The demonstration chorale; an empty piece when it is missing."""
-    from importlib import resources
-
-    with resources.as_file(resources.files("assets") / "scores" / DEMO) as path:
-        try:
-            return exchange.read(path)
-        except UserError:
-            return blank()
-
-
-class FirstFrame(QObject):
-    """Calls back once, when the canvas has painted its first frame."""
-
-    def __init__(self, window: Window, then: Callable[[Window], None]) -> None:
-        super().__init__(window)
-        self._window, self._then = window, then
-        window.roll.canvas.installEventFilter(self)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.Paint:
-            watched.removeEventFilter(self)
-            QTimer.singleShot(0, lambda: self._then(self._window))
-        return False
-
-
-def run(arguments: Sequence[str], *, painted: Callable[[Window], None] | None = None) -> int:
-    """Open the window, with a file when one is named, and work until it is closed.
-
-    `painted` is called when the first frame of the roll is on the screen.
-    """
-    application = QApplication([sys.argv[0], *arguments])
-    application.setApplicationName("Ricercar")
-    application.setDesktopFileName("ricercar")
-    theme.apply(application)
-    settings = QSettings(
-        QSettings.Format.IniFormat, QSettings.Scope.UserScope, "Ricercar", "Ricercar"
-    )
-    window = Window(Session(Document(blank())), settings)
-    last = Path(str(settings.value("last", "")))
-    if arguments:
-        window.files.adopt(blank(), "")
-        QTimer.singleShot(0, lambda: window.files.open_path(Path(arguments[0])))
-    elif last.is_file():
-        window.files.open_path(last)
-    if window.session.document.journal is None:
-        window.open_demo()
-    if painted is not None:
-        FirstFrame(window, painted)
-    window.show()
-    return application.exec()

@@ -402,10 +402,31 @@ def test_a_start_shows_the_demonstration_and_loads_nothing_heavy() -> None:
 
 def test_importing_the_window_brings_no_network_code() -> None:
     code = (
-        "import app.window, sys;"
+        "import app.startup, sys;"
         "print([m for m in ('torch', 'music21', 'verovio', 'rtmidi', 'pyqtgraph') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+CLOSED_WHILE_LOADING = """
+from PySide6.QtCore import QTimer
+from app import startup
+
+def painted(window):
+    window.compose.generate()
+    QTimer.singleShot(200, window.close)
+
+raise SystemExit(startup.run([], painted=painted))
+"""
+
+
+def test_closing_while_a_system_loads_ends_the_process_cleanly() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSED_WHILE_LOADING], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "terminate" not in done.stderr
