@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 
 import pytest
 
-from engine import jackd, midi
+from engine import bench_midi, jackd, midi
 from engine.playback import (
     Anchor,
     Ended,
@@ -275,3 +275,36 @@ def test_play_from_the_command_line(gear: jackd.Gear, tmp_path: Path, how):
     assert system[0] == b"\xfa"
     assert system[-1] == b"\xfc"
     assert b"\xf8" in system
+
+
+def test_a_jack_server_that_ends_and_comes_back():
+    name = f"ricercar-test-again-{os.getpid()}"
+    with jackd.dummy_server(name, PERIOD):
+        device = jackd.Gear("device")
+        link = Link()
+        show(link, piece(60, 62, port="device:in"))
+        link.send(Loop(0, 2 * PPQ))
+        link.send(Play(0))
+        wait_for(lambda: ("on", 60) in notes(device))
+        device.close()
+    link.until(lambda e: e == PortLost("device:in"))
+    with jackd.dummy_server(name, PERIOD):
+        device = jackd.Gear("device")
+        link.until(lambda e: e == PortBack("device:in"))
+        wait_for(lambda: ("on", 60) in notes(device))
+        link.link.close()
+        wait_for(lambda: len(notes(device)) % 2 == 0)
+        assert_silent(device)
+        device.close()
+
+
+def test_the_benchmark_loses_nothing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bench_midi, "EVENTS", 400)
+    monkeypatch.setattr(bench_midi, "SECONDS", 1)
+    with jackd.dummy_server(f"ricercar-test-bench-{os.getpid()}", 64, patient=True):
+        sent, received, lost = bench_midi._play()
+    assert lost == 0
+    assert len(received) == 400
+    assert len(sent) == 400 + 4 * 2  # each track's volume and program, too
+    assert sent.min() >= 0
+    assert received.min() > -2 * MS  # JACK's stamps and our clock differ by microseconds
