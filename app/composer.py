@@ -12,7 +12,7 @@ from app.session import Session
 from engine import messages
 from engine.worker import Engine, Load
 from models.card import Card, Task, Value
-from models.score import Region, Score
+from models.score import Region, Score, UserError
 from models.system import Ask
 
 VERBS: dict[Task, tuple[str, str]] = {
@@ -118,12 +118,17 @@ class Composer(QObject):
         if found.region is None:
             session.message.emit(found.sentence)
             return
+        try:
+            params = card.values(wishes.params)
+        except UserError as error:
+            session.message.emit(str(error))
+            return
         self.stop()
         ask = Ask(
             task,
             session.document.score,
             found.region,
-            card.values(wishes.params),
+            params,
             wishes.seed,
             wishes.count,
             found.melody,

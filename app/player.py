@@ -119,6 +119,11 @@ class Player(QObject):
         else:
             self.seek(0)
 
+    def halt(self) -> None:
+        """Stop and go to the beginning, as another document comes."""
+        self.send(playback.Stop())
+        self.seek(0)
+
     def seek(self, tick: int) -> None:
         """Go to a tick, playing on if it plays."""
         if self._link is None:

@@ -291,6 +291,7 @@ class Window(QMainWindow):
     def _leaving(self) -> None:
         self.roll.cancel()
         self.composer.stop()
+        self.player.halt()
 
     def _opened(self) -> None:
         self._title()

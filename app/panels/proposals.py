@@ -104,8 +104,10 @@ class CandidateRow(QFrame):
         self.title, self.state = Elided("", "title"), Elided("", "dim")
         self.hear = tool("hear", "hear", "Hear it in its place (H)", side=16)
         self.hear.setCheckable(True)
-        self.keep = tool("keep", "keep", "Keep it: one step in the history (K)", colour="good")
-        self.drop = tool("drop", "drop", "Drop it (D)", colour="danger")
+        self.keep = tool(
+            "keep", "keep", "Keep it: one step in the history (Ctrl+Return)", colour="good"
+        )
+        self.drop = tool("drop", "drop", "Drop it (Ctrl+Backspace)", colour="danger")
         for made in (self.hear, self.keep, self.drop):
             made.setFixedSize(28, 24)
         self.hear.clicked.connect(self._hear)

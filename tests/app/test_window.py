@@ -13,10 +13,11 @@ from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QAction, QDragEnterEvent, QDropEvent, QKeySequence
 from PySide6.QtWidgets import QApplication, QTreeWidget
 from pytestqt.qtbot import QtBot
-from stage import BAR, RecordingLink, Toy, open_window, quartet, settings_in
+from stage import BAR, TOY, RecordingLink, Toy, open_window, quartet, settings_in
 
 from app import bench_start, dialogs
 from app.actions import ACTIONS
+from app.composer import Wishes
 from app.files import excerpt
 from app.pianoroll.commands import COMMANDS
 from app.window import Window
@@ -266,6 +267,17 @@ def test_playing_follows_the_playhead_the_loop_and_the_proposal(
     assert shown.score is session.heard
 
 
+def test_another_document_stops_the_music(qtbot: QtBot, window: Window) -> None:
+    link = link_of(qtbot, window)
+    window.toggle()
+    qtbot.waitUntil(lambda: window.session.playing)
+    window.files.new()
+    assert link.of(playback.Stop)
+    assert link.sent.index(link.of(playback.Stop)[0]) < link.sent.index(link.of(playback.Loop)[0])
+    qtbot.waitUntil(lambda: not window.session.playing)
+    assert window.session.playhead_tick() == 0
+
+
 def test_a_key_of_the_roll_sounds_as_its_track(qtbot: QtBot, window: Window) -> None:
     link = link_of(qtbot, window)
     window.session.audition(64, 90, 2)
@@ -317,6 +329,13 @@ def test_a_missing_region_is_said(window: Window) -> None:
     window.session.set_ticked([])
     window.compose.generate()
     assert "Tick the voices" in window.banner.text()
+
+
+def test_a_parameter_out_of_range_is_said(window: Window) -> None:
+    window.session.set_ticked([1])
+    window.composer.generate(TOY, Task.REGENERATE, Wishes({"steps": 0}))
+    assert "steps=0" in window.banner.text()
+    assert window.session.job is None
 
 
 def test_closing_while_a_request_runs_is_quick_and_ends_everything(
