@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import TypeVar
 
@@ -75,24 +76,24 @@ class Bar:
     denominator: int
     length: int
 
-    @property
+    @cached_property
     def origin(self) -> int:
         """Where the bar would begin if it were full: a pickup is the end of one."""
         return self.end - self.length if self.number == 0 else self.start
 
-    @property
+    @cached_property
     def compound(self) -> bool:
         """Whether beats are in threes, as in 6/8."""
         return self.denominator >= 8 and self.numerator % 3 == 0 and self.numerator > 3
 
-    @property
+    @cached_property
     def pulse(self) -> int:
         """Ticks of the unit that notes should show, and beams join."""
         if self.compound:
             return 3 * 4 * PPQ // self.denominator
         return PPQ if self.denominator <= 4 else 4 * PPQ // self.denominator
 
-    @property
+    @cached_property
     def middle(self) -> int | None:
         """The half-bar of metres in two or four, in ticks from the origin, which syncopations show."""
         return self.length // 2 if self.numerator in (2, 4) and self.length > PPQ else None
@@ -499,6 +500,8 @@ def _clef(track: Track, notes: Notes, upper: bool | None) -> str:
 
 def mark_fermatas(parts: Sequence[Sequence[Staff]], fermatas: Sequence[int]) -> None:
     """Mark every note that begins at a fermata; where none begins, the highest that sounds."""
+    if not fermatas:
+        return
     starting: defaultdict[int, list[Glyph]] = defaultdict(list)
     sounding: list[Glyph] = []
     for staff in (staff for part in parts for staff in part):
