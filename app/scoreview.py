@@ -6,12 +6,10 @@ A process engraves (`engine.engrave`); here pages of SVG become pixmaps when the
 from __future__ import annotations
 
 import bisect
-import multiprocessing
 import threading
 from collections import OrderedDict
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QByteArray, QObject, QPointF, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QMouseEvent, QPainter, QPaintEvent, QPixmap, QResizeEvent, QWheelEvent
@@ -25,6 +23,10 @@ from app.panels.common import header, label, tool
 from app.session import Session
 from engine import engrave
 from models.score import Score
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
 DEBOUNCE_MS = 250
 FOLLOW_MS = 60
@@ -68,6 +70,8 @@ class Engraver(QObject):
             self._process = None
 
     def _start(self) -> None:
+        import multiprocessing  # slow to load, and the window need not wait for it
+
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         self._process = context.Process(

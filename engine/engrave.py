@@ -9,13 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import numpy as np
 
 from models.score import NO_CONTROLS, Score, UserError
 from models.timebase import PPQ, MeterMap, TempoMap
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
