@@ -191,13 +191,15 @@ class ComposePanel(QWidget):
         for widget in (
             label("Candidates", "dim"),
             self.count,
-            self._bars_label,
-            self.bars,
             label("Seed", "dim"),
         ):
             numbers.addWidget(widget)
         numbers.addWidget(self.seed, 1)
         numbers.addWidget(self.dice)
+        what = QHBoxLayout()
+        what.addWidget(self.sentence, 1)
+        what.addWidget(self._bars_label)
+        what.addWidget(self.bars)
         self.count.setFixedWidth(40)
         self.bars.setFixedWidth(44)
 
@@ -230,7 +232,7 @@ class ComposePanel(QWidget):
         layout.addWidget(self.search)
         layout.addWidget(self.list)
         layout.addLayout(self._task_row)
-        layout.addWidget(self.sentence)
+        layout.addLayout(what)
         layout.addLayout(settings)
         layout.addWidget(self._form_area, 1)
         layout.addLayout(numbers)

@@ -404,6 +404,10 @@ def test_nothing_is_cut_off(qtbot: QtBot, tmp_path: Path, width: int, height: in
     window = open_window(qtbot, tmp_path, width=width, height=height)
     assert (window.width(), window.height()) == (width, height), "the panels ask for more room"
     compose = window.compose
+    for task in (Task.REGENERATE, Task.CREATE):
+        compose.choose_task(task)
+        QApplication.processEvents()
+        assert compose.width() <= 310, "the panel grows with the task"
     for button in (*compose.tasks.values(), compose.generate_button):
         assert button.width() >= button.sizeHint().width(), button.text()
     for widget in (window.transport.position, window.transport.tempo, window.transport.snap):
