@@ -61,6 +61,18 @@ def _names(score: Score, tracks: frozenset[int]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
+def _own(score: Score, card: Card, span: tuple[int, int], melody: int | None) -> frozenset[int]:
+    """The tracks named as the system's voices, when every voice (but the melody's) has one and all of
+    them are silent in `span`: new music goes there rather than on tracks of the same names beside them."""
+    found = set()
+    for voice in card.voices:
+        track = score.named(voice)
+        if track is None or (track.id != melody and track.notes.sounding(*span).any()):
+            return frozenset()
+        found.add(track.id)
+    return frozenset(found - {melody})
+
+
 def plan(session: Session, card: Card, task: Task, bars: int) -> Plan:
     """What `task` would do with what is marked now."""
     score, ticked = session.document.score, session.ticked
@@ -76,8 +88,9 @@ def plan(session: Session, card: Card, task: Task, bars: int) -> Plan:
             first = score.meter.position(start).bar
             end = score.meter.bar_start(max(first, 1) + bars)
         where = bars_text(score, start, end)
-        into = f" in {_names(score, ticked)}" if ticked else ""
-        return Plan(f"{VERBS[task][0]} {where}{into}.", Region(start, end, ticked))
+        voices = ticked or _own(score, card, (start, end), None)
+        into = f" in {_names(score, voices)}" if voices else ""
+        return Plan(f"{VERBS[task][0]} {where}{into}.", Region(start, end, voices))
     if music is None or span is None:
         return Plan("Draw a melody or open a file first.")
     where = bars_text(score, *span)
@@ -87,7 +100,7 @@ def plan(session: Session, card: Card, task: Task, bars: int) -> Plan:
             return Plan(
                 f"{melody.name or 'The active track'} has no notes in {where}: pick another."
             )
-        rest = ticked - {melody.id}
+        rest = ticked - {melody.id} or _own(score, card, span, melody.id)
         into = f", into {_names(score, rest)}" if rest else ", on new tracks"
         return Plan(f"Accompany {melody.name} in {where}{into}.", Region(*span, rest), melody.id)
     if not ticked:

@@ -185,6 +185,21 @@ def test_every_task_is_planned_or_says_what_it_needs(session: Session) -> None:
     assert plan(session, TOY, Task.CREATE, 2).region == Region(0, 2 * BAR)
 
 
+def test_a_systems_own_voices_are_used_where_they_are_silent(session: Session) -> None:
+    card = replace(TOY, voices=("soprano", "alto", "tenor", "bass"))
+    after = plan(session, card, Task.CREATE, 2)
+    assert after.region == Region(PPQ + 4 * BAR, PPQ + 6 * BAR, frozenset({0, 1, 2, 3}))
+    assert after.sentence == "Create bars 5–6 in Soprano, Alto, Tenor and Bass."
+    session.set_span((PPQ, PPQ + BAR))
+    over = plan(session, card, Task.CREATE, 2).region
+    assert over is not None
+    assert not over.tracks, "nothing is overwritten that was not ticked"
+    session.commit("Clear", edits.clear(session.score, Region(0, 9 * BAR, frozenset({1, 2, 3}))))
+    found = plan(session, card, Task.ACCOMPANY, 2)
+    assert found.melody == 0
+    assert found.sentence == "Accompany Soprano in bar 1, into Alto, Tenor and Bass."
+
+
 def test_many_systems_are_searched(qtbot: QtBot, session: Session) -> None:
     cards = tuple(replace(TOY, id=f"s{i}", name=f"System {i}") for i in range(8))
     cards += (replace(OTHER, source="Hadjeres 2017"),)
