@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from models.score import UserError
 
 BENCHMARKS = {
-    "gibbs": "engine.bench_gibbs:run",
+    "gibbs": "models.bench_gibbs:run",
     "midi": "engine.bench_midi:run",
     "roll": "app.bench_roll:run",
     "start": "app.bench_start:run",

@@ -1,0 +1,173 @@
+"""The mill: what every system must do, whatever it is; parametrised over the cards."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from models import catalogue, training
+from models.card import Card, Task
+from models.score import Notes, Region, Score, Track, UserError
+from models.system import Ask, Context, Progress, Proposal
+from models.timebase import PPQ
+from tests.models.test_chorale import made
+
+BAR = 4 * PPQ
+CARDS = catalogue.cards()
+CASES = [pytest.param(card, task, id=f"{card.id}-{task}") for card in CARDS for task in card.tasks]
+
+
+@pytest.fixture(scope="module", params=CARDS, ids=lambda card: card.id)
+def card(request: pytest.FixtureRequest) -> Card:
+    found: Card = request.param
+    return found
+
+
+def asked(card: Card, task: Task, count: int = 1, seed: int = 3) -> Ask:
+    """Two bars of a piece of four, with a locked note and one that crosses the region's edge."""
+    rng = np.random.default_rng(0)
+    tracks = []
+    for v, (name, centre) in enumerate(
+        zip(("Soprano", "Alto", "Tenor", "Bass"), (72, 65, 58, 48), strict=True)
+    ):
+        notes = Notes.of(
+            np.arange(16) * PPQ,
+            np.where(np.arange(16) == 3, PPQ + PPQ // 2, PPQ - 7),
+            centre + rng.choice([0, 2, 4, 5, 7], 16),
+            velocity=60 + v,
+            locked=np.arange(16) == 6,
+            first_id=100 * v,
+        )
+        tracks.append(Track(v, name, notes, channel=v))
+    score = Score(tuple(tracks))
+    written = {1, 2, 3} if task is Task.ACCOMPANY else {1, 2}
+    region = Region(BAR, 3 * BAR, frozenset(written))
+    if task is Task.CREATE:
+        score, region = Score(), Region(0, 2 * BAR)
+    melody = 0 if task is Task.ACCOMPANY else None
+    params = {"iterations": 2} if any(p.name == "iterations" for p in card.params) else {}
+    return Ask(task, score, region, card.values(params), seed, count, melody)
+
+
+def run(system: Any, ask: Ask) -> list[Proposal]:
+    context = Context(np.random.default_rng(ask.seed))
+    found: dict[int, Proposal] = {}
+    for step in system.generate(ask, context):
+        if isinstance(step, Proposal):
+            step.apply(ask.score)  # every one of them fits the score
+            found[step.candidate] = step
+        else:
+            assert isinstance(step, Progress)
+            assert 0 <= step.fraction <= 1
+    assert sorted(found) == list(range(ask.count))
+    assert all(p.final for p in found.values())
+    return [found[k] for k in sorted(found)]
+
+
+def same(a: Proposal, b: Proposal) -> bool:
+    return all(
+        x.id == y.id and x.name == y.name and x.notes == y.notes
+        for x, y in zip(a.tracks, b.tracks, strict=True)
+    )
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, Any]:
+    torch.set_num_threads(1)
+    return {card.id: catalogue.load(card.id) for card in CARDS}
+
+
+def test_the_card_is_complete(card: Card) -> None:
+    for field in ("name", "source", "architecture", "voices", "listens", "strengths", "weaknesses"):
+        assert getattr(card, field), field
+    assert card.year > 1950
+    assert card.tasks
+    assert card.challenges
+    assert card.strategy
+    assert all(p.about or p.choices for p in card.params)
+    importlib.import_module(f"models.representations.{card.representation.name}")
+    module = importlib.import_module(f"models.systems.{card.id}")
+    assert card == module.CARD == module.System.card
+
+
+def test_a_tiny_training_run_lowers_the_loss(
+    card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    module = importlib.import_module(f"models.systems.{card.id}")
+    monkeypatch.setattr(module, "BATCH", 4)
+    system = module.System.fresh()
+    plan = training.Plan(minutes=10, rate=5e-3, warm_up=1)
+    fit = training.Fit(system.net, plan)
+    corpus = training.Corpus([made(32)], [made(32)])
+    steps: Iterator[Any] = system.train(corpus, Context(np.random.default_rng(0)), fit)
+    losses = [next(steps)["loss_nats"] for _ in range(4)]
+    steps.close()  # type: ignore[attr-defined]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(("card", "task"), CASES)
+def test_the_same_seed_gives_the_same_notes(loaded: dict[str, Any], card: Card, task: Task) -> None:
+    ask = asked(card, task)
+    (first,), (second,) = run(loaded[card.id], ask), run(loaded[card.id], ask)
+    assert same(first, second)
+    assert sum(len(t.notes) for t in first.tracks) > 4
+
+
+@pytest.mark.parametrize(("card", "task"), CASES)
+def test_notes_stay_inside_and_all_else_comes_back(
+    loaded: dict[str, Any], card: Card, task: Task
+) -> None:
+    ask = asked(card, task, count=2)
+    for proposal in run(loaded[card.id], ask):
+        after = proposal.apply(ask.score)
+        for new in proposal.tracks:
+            assert new.notes.inside(ask.region.start, ask.region.end).all()
+            assert (new.notes.pitch >= 36).all()
+            assert (new.notes.pitch <= 81).all()
+            if ask.region.tracks:
+                assert new.id in ask.region.tracks
+        for before in ask.score.tracks:
+            kept = before.notes.where(~ask.region.owned(before))
+            now = after.track(before.id).notes
+            assert now.where(now.having(kept.id)) == kept
+            if before.id not in ask.region.tracks:
+                assert after.track(before.id) is before
+            else:
+                lines = now.where(now.sounding(ask.region.start, ask.region.end))
+                assert (lines.end[:-1] <= lines.onset[1:]).all()  # one note at a time
+
+
+@pytest.mark.parametrize(("card", "task"), CASES)
+def test_closing_at_the_first_yield_is_clean(
+    loaded: dict[str, Any], card: Card, task: Task
+) -> None:
+    system = loaded[card.id]
+    whole = run(system, asked(card, task))
+    steps = system.generate(asked(card, task), Context(np.random.default_rng(3)))
+    next(steps)
+    steps.close()
+    assert same(run(system, asked(card, task))[0], whole[0])
+
+
+def test_saved_and_loaded_it_writes_the_same(
+    loaded: dict[str, Any], card: Card, tmp_path: Path
+) -> None:
+    system, path = loaded[card.id], tmp_path / "w.safetensors"
+    system.save(path, {"system": card.id})
+    again = catalogue.load(card.id, path)
+    ask = asked(card, card.tasks[0])
+    assert same(run(system, ask)[0], run(again, ask)[0])
+
+
+def test_what_it_cannot_do_is_refused_at_once(loaded: dict[str, Any], card: Card) -> None:
+    task = next(t for t in Task if t not in card.tasks)
+    with pytest.raises(UserError, match="cannot"):
+        next(loaded[card.id].generate(asked(card, task), Context(np.random.default_rng(0))))
