@@ -10,23 +10,25 @@ import numpy as np
 import torch
 
 from models import catalogue
-from models.card import Task
+from models.card import Task, Value
 from models.score import Region, Score
 from models.strategies import gibbs
 from models.system import Ask, Context, Proposal
 from models.timebase import PPQ
 
 TICKS = 16 * 4 * PPQ
-SEEDS = range(5)
+SEEDS = range(8)
 LONG_SWEEPS = 25
 LONG_CHAINS = 4
 WINDOW = 16
 PUBLISHED_ITERATIONS, PUBLISHED_UPDATES = 500, 32
 
 
-def _made(system: Any, seed: int, count: int, device: str) -> tuple[float, float, list[float]]:
+def _made(
+    system: Any, values: Mapping[str, Value], seed: int, count: int, device: str
+) -> tuple[float, float, list[float]]:
     """(seconds to the first proposal, seconds in all, nats of each candidate) of sixteen bars."""
-    ask = Ask(Task.CREATE, Score(), Region(0, TICKS), system.card.values(), seed, count)
+    ask = Ask(Task.CREATE, Score(), Region(0, TICKS), values, seed, count)
     began = time.perf_counter()
     first = 0.0
     nats: dict[int, float] = {}
@@ -39,7 +41,8 @@ def _made(system: Any, seed: int, count: int, device: str) -> tuple[float, float
 
 
 def run(device: str = "cpu") -> Mapping[str, float]:
-    """Sixteen bars of four voices from nothing, with the shipped weights and default parameters.
+    """Sixteen bars of four voices from nothing, with the shipped weights and default parameters, but for
+    the rule against parallels, which is no part of the networks' likelihood.
 
     seconds_16_bars and first_note_s: medians over seeds. updates_per_s: sites drawn a second.
     candidates_8_ratio: the time of eight candidates at once over that of one. pseudo_nll: mean −log p
@@ -49,12 +52,11 @@ def run(device: str = "cpu") -> Mapping[str, float]:
     of its note, as the published implementation works, with the same weights (from a shorter run).
     """
     system: Any = catalogue.load("deep_bach", None, device)
-    _made(system, 99, 1, device)  # the first request also fills torch's caches
-    runs = [_made(system, seed, 1, device) for seed in SEEDS]
-    eight = min(_made(system, seed, 8, device)[1] for seed in (0, 1))
-    one = min(seconds for _, seconds, _ in runs)
-    # The rule against parallels is no part of either chain here: the same target for both.
     values = system.card.values({"strictness": 0.0})
+    _made(system, values, 99, 1, device)  # the first request also fills torch's caches
+    runs = [_made(system, values, seed, 1, device) for seed in SEEDS]
+    eight = min(_made(system, values, seed, 8, device)[1] for seed in (0, 1))
+    one = min(seconds for _, seconds, _ in runs)
     canvas = system.canvas(Ask(Task.CREATE, Score(), Region(0, TICKS), values, 0, 1), 0)
     began = time.perf_counter()
     canvas.fill(values["temperature"])

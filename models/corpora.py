@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 import platformdirs
@@ -79,7 +80,7 @@ def _prepare(names: list[str], file: Path) -> Iterator[float]:
             _read(file, names)
             yield 1.0
             return
-        except (OSError, ValueError, KeyError):
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile):
             pass  # a cache cut short or from another split is made again
     chorales: list[Chorale] = []
     with ProcessPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
@@ -101,7 +102,7 @@ def _write(file: Path, chorales: Sequence[Chorale]) -> None:
 
 
 def _read(file: Path, names: Sequence[str]) -> list[Chorale]:
-    with np.load(file) as table:
+    with file.open("rb") as opened, np.load(opened) as table:
         stored = {n: table[n] for n in (*COLUMNS, "names", "lengths")}
     if list(stored["names"]) != list(names):
         raise ValueError("the cache holds other pieces")

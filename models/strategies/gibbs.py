@@ -35,7 +35,7 @@ SEAM = 16
 """Sixteenths on either side of where two stretches meet that are written again."""
 APART = 4
 """Sixteenths between sites that `mend` draws at a time."""
-STEADY = 0.75
+STEADY = 0.5
 """Share of the sites `mend` draws that keep their rhythm: left free, likely holds would swallow the
 unlikely short notes that make up a tenth of real music."""
 COOL = 0.85
@@ -217,7 +217,7 @@ class Canvas:
             writer.advance(present)
 
     @torch.inference_mode()
-    def mend(self, temperature: float, surprise: float = 2.5, rule: float = 3.0) -> None:
+    def mend(self, temperature: float, surprise: float = 1.6, rule: float = 9.0) -> None:
         """Draws the unlikeliest sites anew, each given everything else.
 
         Sites cost −log p, those in consecutive fifths or octaves `rule` nats more; from the dearest down

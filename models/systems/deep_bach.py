@@ -60,7 +60,7 @@ CARD = Card(
     tasks=(Task.CREATE, Task.ACCOMPANY, Task.REGENERATE),
     params=(
         Param("iterations", 12, 0, 500, "Sweeps over the piece after its first draft"),
-        Param("temperature", 0.95, 0.1, 2.0, "Low is likely and plain, high is bold and faulty"),
+        Param("temperature", 0.9, 0.1, 2.0, "Low is likely and plain, high is bold and faulty"),
         Param("keep_rhythm", False, 0, 1, "Let the voices strike where they strike now"),
         Param("phrase", 2, 0, 16, "Bars from fermata to fermata in created music, 0 for none"),
         Param("soprano", (60, 81), 21, 108, "Lowest and highest pitch"),
@@ -69,7 +69,7 @@ CARD = Card(
         Param("bass", (36, 64), 21, 108, "Lowest and highest pitch"),
         Param(
             "strictness",
-            2.0,
+            5.0,
             0,
             20,
             "Against consecutive fifths and octaves, beyond what has been learned (nats)",
@@ -97,6 +97,9 @@ KEYS = (
 """Keys for a blank page, each as often as in the corpus: sharps, minor."""
 TRUST = 12.0
 """Nats by which another key or barline must explain a melody better than the ones written."""
+
+SHOWN = 3
+"""Sweeps from one proposal of a candidate to the next."""
 
 BATCH, STEPS = 32, 128
 """Stretches a training step sees, and sixteenths in each."""
@@ -294,7 +297,7 @@ class System:
     def __init__(self, net: Net, device: str) -> None:
         self.net = net.to(device)
         self.device = device
-        self._tables: Tables | None = None
+        self._tables: dict[float, Tables] = {}  # by strictness
 
     @classmethod
     def fresh(cls, device: str = "cpu", shape: Shape | None = None) -> System:
@@ -359,9 +362,10 @@ class System:
         canvas.fill(temperature)
         yield from proposals(final=sweeps == 0)
         run = gibbs.exact if values["sampler"] == "exact" else gibbs.anneal
-        for fraction in run(canvas, sweeps, temperature):
+        for sweep, fraction in enumerate(run(canvas, sweeps, temperature)):
             yield Progress(fraction, "Improving")
-            yield from proposals(final=fraction == 1)
+            if fraction == 1 or sweep % SHOWN == 0:
+                yield from proposals(final=fraction == 1)
 
     def canvas(self, ask: Ask, seed: int) -> gibbs.Canvas:
         """The blank canvas of a request, for measuring the sampler's moves."""
@@ -398,9 +402,7 @@ class System:
         """Readies the networks for sampling under the rule, or, with 0, as they were learned."""
         self.net.eval()
         for v in range(4):
-            if self.net.voice(v).strictness != strictness:
-                self.net.voice(v).strictness = strictness
-                self._tables = None
+            self.net.voice(v).strictness = strictness
 
     def _page(
         self,
@@ -485,7 +487,7 @@ class System:
         all sites and of those that saw everything. Close it to stop."""
         fit = fit or training.Fit(self.net, training.Plan(minutes=10.0))
         self._prepare(0.0)
-        self._tables = None
+        self._tables = {}
         while True:
             self.net.train()
             batch = crops(context.rng, corpus.train, BATCH, STEPS, self.device)
@@ -517,8 +519,9 @@ class System:
 
     def writer(self, tokens: Tensor, hide: Tensor, meta: Tensor) -> Stepper:
         """Prepares to write the sites of `hide` from left to right; all sequences share `meta[0]`."""
-        if self._tables is None:
-            self._tables = Tables([self.net.voice(v) for v in range(4)])
+        strictness = self.net.voice(0).strictness
+        if strictness not in self._tables:
+            self._tables = {strictness: Tables([self.net.voice(v) for v in range(4)])}
         no = torch.zeros_like(hide)
         before = self._unknown(tokens)
         seen = view(tokens, before, no, no, hide)
@@ -529,7 +532,9 @@ class System:
                 net.future_states(seen, m).float() for net, m in zip(nets, vectors, strict=True)
             ]
         metadata = torch.stack([m[0] for m in vectors])
-        return Stepper(self._tables, sounding(tokens, before), torch.stack(future), metadata)
+        return Stepper(
+            self._tables[strictness], sounding(tokens, before), torch.stack(future), metadata
+        )
 
     def _unknown(self, tokens: Tensor) -> Tensor:
         return torch.full((len(tokens), 4), MASK, device=tokens.device)
