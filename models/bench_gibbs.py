@@ -60,7 +60,7 @@ def run(device: str = "cpu") -> Mapping[str, float]:
     canvas = system.canvas(Ask(Task.CREATE, Score(), Region(0, TICKS), values, 0, 1), 0)
     began = time.perf_counter()
     canvas.fill(values["temperature"])
-    for _ in gibbs.anneal(canvas, values["iterations"], values["temperature"]):
+    for _ in gibbs.anneal(canvas, values["iterations"], values["temperature"], 0.0):
         pass
     rate = canvas.updates / (time.perf_counter() - began)
     ask = Ask(Task.CREATE, Score(), Region(0, TICKS), values, 1, LONG_CHAINS)

@@ -263,13 +263,11 @@ def lay(
         if key is not None:
             sharps[i], mode[i] = key.sharps, MINOR if key.minor else MAJOR
     fermata = np.full(steps, NO_FERMATA if score.fermatas else UNKNOWN_FERMATA, np.int64)
+    upbeat = BAR_STEPS[int(meter[0])] - score.meter.pickup // SIXTEENTH if score.meter.pickup else 0
     for tick in score.fermatas:
         at = round((tick - origin) / SIXTEENTH)
         if 0 <= at < steps:
-            held = 1
-            while at + held < steps and held < 16 and _holds(pitch, attack, free, at, held):
-                held += 1
-            fermata[at : at + held] = FERMATA
+            fermata[at : at + _held(pitch, attack, free, at, position, upbeat)] = FERMATA
     given = Chorale(score.title, pitch, attack, fermata, position, meter, sharps, mode)
     return Stage(
         given, free, tuple(lines), region, origin, (first, last), tuple(octaves),
@@ -277,12 +275,17 @@ def lay(
     )  # fmt: skip
 
 
-def _holds(pitch: Ints, attack: Flags, free: Flags, at: int, held: int) -> bool:
-    """Whether the highest known voice holds its note `held` steps after `at` (a beat when none does)."""
-    for v in range(4):
-        if not free[at, v] and pitch[at, v] >= 0:
-            return bool(not attack[at + held, v] and pitch[at + held, v] == pitch[at, v])
-    return held < 4
+def _held(pitch: Ints, attack: Flags, free: Flags, at: int, position: Ints, upbeat: int) -> int:
+    """Steps a fermata that begins at step `at` lasts: as long as the highest known voice holds its note;
+    when none is known, until the next phrase begins, at a barline or on the piece's upbeat."""
+    steps = len(pitch)
+    known = next((v for v in range(4) if not free[at, v] and pitch[at, v] >= 0), None)
+    if known is not None:
+        new = attack[at + 1 :, known] | (pitch[at + 1 :, known] != pitch[at, known])
+    else:
+        new = position[at + 1 :] == upbeat
+    ends = np.flatnonzero(new[:15])
+    return min(1 + int(ends[0]) if len(ends) else 16, steps - at)
 
 
 def allowed(

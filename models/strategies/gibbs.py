@@ -33,8 +33,10 @@ ORDER = (0, 3, 1, 2)
 """In which order the voices of one step are written: soprano, bass, alto, tenor."""
 SEAM = 16
 """Sixteenths on either side of where two stretches meet that are written again."""
-APART = 4
+APART = 8
 """Sixteenths between sites that `mend` draws at a time."""
+SURPRISE, RULE = 1.6, 9.0
+"""Nats from which a site is mended, and nats that consecutive fifths or octaves cost."""
 STEADY = 0.5
 """Share of the sites `mend` draws that keep their rhythm: left free, likely holds would swallow the
 unlikely short notes that make up a tenth of real music."""
@@ -122,23 +124,28 @@ class Motion:
                     found[self.start[at - 1, w], w] = True
         return found
 
-    def leads(self, t: int, voice: int) -> Flags:
-        """[TOKENS] the pitches at (t, voice) from which the next note would be reached in consecutive
-        fifths or octaves with another voice."""
+    def wrong(self, t: int, voice: int) -> Flags:
+        """[TOKENS] the pitches at (t, voice) that consecutive fifths or octaves with another voice would
+        lead to, or lead from to the voice's next note."""
         out = np.zeros(TOKENS, bool)
-        after = np.flatnonzero(self.struck[t + 1 :, voice])
-        if not len(after):
-            return out
-        n = t + 1 + int(after[0])
-        target = int(self.pitch[n, voice])
         tokens = np.arange(FIRST_PITCH, TOKENS)
+        after = np.flatnonzero(self.struck[t + 1 :, voice])
+        n = t + 1 + int(after[0]) if len(after) else 0
         for u in range(4):
-            here, there = int(self.pitch[n - 1, u]), int(self.pitch[n, u])
-            if u == voice or here == there or min(here, there) < FIRST_PITCH:
+            if u == voice:
                 continue
-            interval = (target - there) % 12
-            if interval in (0, 7):
-                out[FIRST_PITCH:] |= ((tokens - here) % 12 == interval) & (tokens != target)
+            if t:
+                there, here = int(self.pitch[t - 1, u]), int(self.pitch[t, u])
+                before = int(self.pitch[t - 1, voice])
+                interval = (before - there) % 12
+                if here != there and min(here, there, before) >= FIRST_PITCH and interval in (0, 7):
+                    out[FIRST_PITCH:] |= ((tokens - here) % 12 == interval) & (tokens != before)
+            if n:
+                here, there = int(self.pitch[n - 1, u]), int(self.pitch[n, u])
+                target = int(self.pitch[n, voice])
+                interval = (target - there) % 12
+                if here != there and min(here, there) >= FIRST_PITCH and interval in (0, 7):
+                    out[FIRST_PITCH:] |= ((tokens - here) % 12 == interval) & (tokens != target)
         return out
 
 
@@ -217,13 +224,12 @@ class Canvas:
             writer.advance(present)
 
     @torch.inference_mode()
-    def mend(self, temperature: float, surprise: float = 1.6, rule: float = 9.0) -> None:
+    def mend(self, temperature: float, surprise: float, rule: float) -> None:
         """Draws the unlikeliest sites anew, each given everything else.
 
         Sites cost −log p, those in consecutive fifths or octaves `rule` nats more; from the dearest down
-        to `surprise` nats they are taken unless one less than `APART` steps away has been. A pitch that
-        would lead into consecutive fifths or octaves loses `rule` nats (`strictness` of the networks
-        takes care of those it would come from).
+        to `surprise` nats they are taken unless one less than `APART` steps away has been. A pitch in
+        new consecutive fifths or octaves loses `rule` nats.
         """
         nothing = torch.zeros_like(self.tokens, dtype=torch.bool)
         logits = self.net.logits(self.tokens, nothing, self._meta())
@@ -231,7 +237,7 @@ class Canvas:
         cost = nats.cpu().numpy() * (0.5 + self.rng.random(nats.shape))
         columns = self.tokens.cpu().numpy()
         chosen: list[tuple[int, int, int]] = []
-        leads: list[Flags] = []
+        wrong: list[Flags] = []
         for c in range(self.count):
             motion = Motion(columns[c])
             dear = np.where(self.page.free, cost[c] + rule * motion.faults(), -1.0)
@@ -243,11 +249,11 @@ class Canvas:
                 if not taken[t + APART]:
                     taken[t + 1 : t + 2 * APART] = True
                     chosen.append((c, t, v))
-                    leads.append(motion.leads(t, v))
+                    wrong.append(motion.wrong(t, v))
         if not chosen:
             return
         c, t, v = torch.tensor(chosen, device=self.device).T
-        wrong = torch.from_numpy(np.stack(leads)).to(self.device)
+        banned = torch.from_numpy(np.stack(wrong)).to(self.device)
         allowed = self.allowed[t, v].clone()
         now = self.tokens[c, t, v]
         steady = self._uniform(len(chosen)) < STEADY
@@ -255,7 +261,7 @@ class Canvas:
         allowed[steady & (now >= FIRST_PITCH), HOLD] = False
         allowed[steady & (now == HOLD), FIRST_PITCH:] = False
         self.tokens[c, t, v] = draw(
-            logits[c, t, v] - rule * wrong,
+            logits[c, t, v] - rule * banned,
             allowed,
             temperature,
             self._uniform(len(chosen)),
@@ -283,11 +289,16 @@ class Canvas:
         return np.asarray((cost * free).sum((1, 2)).double().cpu() / max(1, int(self.free.sum())))
 
 
-def anneal(canvas: Canvas, sweeps: int, temperature: float) -> Iterator[float]:
-    """Mends filled candidates `sweeps` times while they cool; yields the fraction done after each."""
+def anneal(canvas: Canvas, sweeps: int, temperature: float, rule: float = RULE) -> Iterator[float]:
+    """Mends filled candidates `sweeps` times while they cool; yields the fraction done after each.
+
+    `rule` 0 leaves consecutive fifths and octaves to the networks.
+    """
     for i in range(sweeps):
         done = i / max(1, sweeps - 1)
-        canvas.mend(temperature * (1 + (COOL - 1) * done))
+        # The last sweeps look after the faults that the ones before have left or made.
+        surprise = SURPRISE if done < 0.6 or not rule else rule / 2
+        canvas.mend(temperature * (1 + (COOL - 1) * done), surprise, rule)
         yield (i + 1) / sweeps
 
 

@@ -361,8 +361,11 @@ class System:
         yield Progress(0.0, "First draft")
         canvas.fill(temperature)
         yield from proposals(final=sweeps == 0)
-        run = gibbs.exact if values["sampler"] == "exact" else gibbs.anneal
-        for sweep, fraction in enumerate(run(canvas, sweeps, temperature)):
+        if values["sampler"] == "exact":
+            run = gibbs.exact(canvas, sweeps, temperature)
+        else:
+            run = gibbs.anneal(canvas, sweeps, temperature, gibbs.RULE * bool(values["strictness"]))
+        for sweep, fraction in enumerate(run):
             yield Progress(fraction, "Improving")
             if fraction == 1 or sweep % SHOWN == 0:
                 yield from proposals(final=fraction == 1)
