@@ -14,7 +14,7 @@ from models import catalogue, corpora, likeness
 from models.card import Task
 from models.representations import chorale as grid
 from models.representations import staging
-from models.representations.chorale import HOLD, TOKENS, VOICES, Chorale, tokens
+from models.representations.chorale import FIRST_PITCH, HOLD, TOKENS, VOICES, Chorale, tokens
 from models.score import Region, Score, UserError
 from models.system import Ask, Context, Proposal
 from models.timebase import SIXTEENTH
@@ -66,25 +66,49 @@ def unigram(train: Sequence[Chorale], data: Sequence[Chorale]) -> Iterator[tuple
         yield chorale, rows.expand(len(chorale), 4, TOKENS)
 
 
+def _sounding(table: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """[T, 4] what each voice sounds, as a token, for token columns."""
+    steps = np.arange(len(table))[:, None]
+    last = np.maximum.accumulate(np.where(table != HOLD, steps, 0), axis=0)
+    return np.asarray(np.take_along_axis(table, last, 0))
+
+
 def hold_previous(
     train: Sequence[Chorale], data: Sequence[Chorale]
 ) -> Iterator[tuple[Chorale, Tensor]]:
-    """The baseline that bets on a hold, with each voice's own odds, and on unigrams of onsets beside."""
-    count = np.ones((4, TOKENS))
-    count[:, HOLD] = 0
-    holds = np.zeros((2, 4))
+    """The baseline that bets on a hold with each voice's own odds, and otherwise on a melodic step from
+    the note before, as often as that voice takes it (a twentieth goes to the voice's onsets at large).
+    """
+    onsets = np.ones((4, TOKENS))
+    onsets[:, HOLD] = 0
+    moves = np.ones((4, 2 * TOKENS))
+    holds = np.zeros(4)
+    steps = 0
     for chorale in train:
         table = tokens(chorale)
-        holds[0] += (table == HOLD).sum(0)
-        holds[1] += len(table)
-        for v, column in enumerate(table.T):
-            count[v] += np.bincount(column[column != HOLD], minlength=TOKENS)
-    share = (holds[0] / holds[1])[:, None]
-    p = (1 - share) * count / count.sum(1, keepdims=True)
-    p[:, HOLD] = share[:, 0]
-    rows = torch.from_numpy(np.log(p))
+        sound = _sounding(table)
+        holds += (table == HOLD).sum(0)
+        steps += len(table)
+        for v in range(4):
+            onsets[v] += np.bincount(table[table[:, v] != HOLD, v], minlength=TOKENS)
+            now, then = table[1:, v], sound[:-1, v]
+            step = (now - then)[(now >= FIRST_PITCH) & (then >= FIRST_PITCH)]
+            moves[v] += np.bincount(step + TOKENS, minlength=2 * TOKENS)
+    onsets /= onsets.sum(1, keepdims=True)
+    moves /= moves.sum(1, keepdims=True)
+    pitches = np.arange(FIRST_PITCH, TOKENS)
     for chorale in data:
-        yield chorale, rows.expand(len(chorale), 4, TOKENS)
+        sound = _sounding(tokens(chorale))
+        p = np.tile(onsets, (len(chorale), 1, 1))
+        for v in range(4):
+            then = np.append(0, sound[:-1, v])
+            known = np.flatnonzero(then >= FIRST_PITCH)
+            near = moves[v][pitches - then[known, None] + TOKENS]
+            p[known, v] *= 0.05
+            p[known, v, FIRST_PITCH:] += 0.95 * near / near.sum(1, keepdims=True)
+        p *= (1 - holds / steps)[:, None]
+        p[..., HOLD] = holds / steps
+        yield chorale, torch.from_numpy(np.log(p + 1e-12))
 
 
 def chorales(scores: Sequence[tuple[Path, Score]]) -> list[Chorale]:

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from models import catalogue, corpora, evaluation
+from models import catalogue, corpora, evaluation, weights
 from models.representations.chorale import Chorale
 from models.score import Score, UserError
 from models.system import Context
@@ -154,6 +154,14 @@ def _corpus(corpus: Corpus | str | Sequence[tuple[Path, Score]] | None) -> Corpu
     )
 
 
+def _best(out: Path, system_id: str) -> float:
+    """Validation nats of the weights an interrupted run has written, infinite when it has none."""
+    if not out.is_file():
+        return math.inf
+    _, card = weights.load(out, system_id)
+    return float(card["figures_valid"]["cross_entropy_mean_nats"])
+
+
 def train(
     system_id: str,
     corpus: Corpus | str | Sequence[tuple[Path, Score]] | None,
@@ -166,7 +174,8 @@ def train(
     """Trains a system for `minutes` of wall clock and writes `out` and its card.
 
     Yields one record of figures at a time: minutes, step, loss_nats and, now and then, the figures on
-    the validation half. The weights in `out` are replaced every few minutes; `out` with the suffix
+    the validation half. The weights in `out` are replaced every few minutes when the validation half has
+    become likelier under them (so a run that goes on too long does no harm); `out` with the suffix
     .resume holds the run's state, so calling again with the same arguments goes on where it stopped.
     `corpus` None is music21's chorales; a list of scores with their names is split, every tenth to
     validate. UserError when the system can't be trained on that or `out` not be written.
@@ -194,12 +203,14 @@ def train(
             "figures_valid": {name: round(value, 4) for name, value in figures.items()},
         }
         try:
-            system.save(out, card)
+            if figures["cross_entropy_mean_nats"] <= best:
+                system.save(out, card)
             fit.save()
         except OSError as error:
             raise UserError(f"{out} could not be written ({error.strerror}).") from None
 
     saved = plan_now = fit.plan.now()
+    best = _best(out, system_id) if fit.step else math.inf
     for record in system.train(corpus, context, fit):
         plan_now = fit.plan.now()
         figures: dict[str, float] = {}
@@ -208,6 +219,7 @@ def train(
             with fit.averaged():
                 figures = dict(system.evaluate(corpus.valid, context))
                 write(figures)
+                best = min(best, figures["cross_entropy_mean_nats"])
             saved = plan_now
         yield {"minutes": fit.seconds / 60, "step": fit.step, **record, **figures}
         if done:

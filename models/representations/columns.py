@@ -112,7 +112,7 @@ def crops(
     count: int,
     steps: int,
     device: str,
-    beside: float = 0.5,
+    beside: float = 0.4,
 ) -> Batch:
     """Random stretches of random chorales, longer ones more often, each transposed within the ranges
     of its voices and, for a share `beside` of them, written beside the normal key, so that the same

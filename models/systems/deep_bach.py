@@ -162,7 +162,7 @@ class Shape:
     voice_width: int = 40
     meta_width: int = 32
     joined: int = 256
-    dropout: float = 0.5
+    dropout: float = 0.3
 
 
 class VoiceNet(nn.Module):
@@ -292,7 +292,7 @@ class System:
     """DeepBach with its weights on a device."""
 
     card: ClassVar[Card] = CARD
-    PLAN: ClassVar[dict[str, float]] = {"rate": 2e-3, "decay": 5e-2, "average": 0.998}
+    PLAN: ClassVar[dict[str, float]] = {"rate": 2e-3, "decay": 1e-2, "average": 0.998}
 
     def __init__(self, net: Net, device: str) -> None:
         self.net = net.to(device)
