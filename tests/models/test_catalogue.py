@@ -48,7 +48,7 @@ def test_a_card_is_complete(card: catalogue.Card) -> None:
     assert card.strategy
     assert card.tasks
     assert set(card.tasks) <= set(Task)
-    assert card.values()  # every default lies within its own bounds
+    assert list(card.values()) == [p.name for p in card.params]  # defaults lie within bounds
     assert len({p.name for p in card.params}) == len(card.params)
     assert all(p.about for p in card.params)
     assert importlib.util.find_spec(f"models.representations.{card.representation.name}")

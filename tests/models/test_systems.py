@@ -96,9 +96,7 @@ def test_the_card_is_complete(card: Card) -> None:
     assert card == module.CARD == module.System.card
 
 
-def test_a_tiny_training_run_lowers_the_loss(
-    card: Card, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_tiny_training_run_lowers_the_loss(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     module = importlib.import_module(f"models.systems.{card.id}")
