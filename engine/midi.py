@@ -161,7 +161,7 @@ class MidiLink:
         self._commands.put(command)
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """End all notes and the process. Waits for it at most `seconds`."""
+        """End all notes and the process. Waits at most three times `seconds`, when it is stuck."""
         if self._closing:
             return
         self._closing = True
@@ -171,6 +171,11 @@ class MidiLink:
         self._process.join(0 if self._reader.is_alive() else seconds)
         if self._process.is_alive():
             self._process.terminate()  # it ends its notes on that, too
+            self._process.join(seconds)
+        if self._process.is_alive():
+            # Stuck in a driver, as in a JACK server that answers no more; Python would wait for it
+            # at exit, without end.
+            self._process.kill()
 
     @property
     def pid(self) -> int:
