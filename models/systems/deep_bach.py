@@ -398,7 +398,10 @@ class System:
             phrase = values["phrase"]
             assert isinstance(phrase, int)
             stage, new_fermatas = staging.phrased(stage, phrase)
-        page = self._page(stage, request, values)
+        planned = None
+        if ask.task is Task.CREATE and blank:
+            planned = staging.cadence(stage, self._ranges(values), rng)
+        page = self._page(stage, request, values, planned)
         return Setting(values, request, stage, page, new_fermatas, new_keys)
 
     def _prepare(self, strictness: float) -> None:
@@ -407,28 +410,40 @@ class System:
         for v in range(4):
             self.net.voice(v).strictness = strictness
 
+    @staticmethod
+    def _ranges(values: Mapping[str, Value]) -> list[tuple[int, int]]:
+        """Each voice's lowest and highest pitch as the request has them."""
+        return [cast(tuple[int, int], values[voice]) for voice in VOICES]
+
     def _page(
         self,
         stage: staging.Stage,
         request: staging.Request,
         values: Mapping[str, Value],
+        planned: npt.NDArray[np.int64] | None,
     ) -> gibbs.Page:
-        """The stage with a column on either side: the edge of the piece, or what is not known."""
-        ranges = [cast(tuple[int, int], values[voice]) for voice in VOICES]
+        """The stage with a column on either side: the edge of the piece, or what is not known.
+
+        `planned` [T, 4] are tokens that are written but not the sampler's to change, −1 elsewhere.
+        """
         rhythm = None
         if values["keep_rhythm"]:
             rhythm = [
                 t.notes if t is not None and v in request.writable else None
                 for v, t in enumerate(request.lines)
             ]
-        may = staging.allowed(stage, ranges, stage.given.shift, rhythm)
-        outer = [EDGE if known else MASK for known in (stage.starts, stage.ends)]
-        token = np.pad(staging.token_columns(stage, MASK), ((1, 1), (0, 0)))
+        may = staging.allowed(stage, self._ranges(values), stage.given.shift, rhythm)
+        known, free = staging.token_columns(stage, MASK), stage.free
+        if planned is not None:
+            fixed = free & (planned >= 0)
+            known, free = np.where(fixed, planned, known), free & ~fixed
+        outer = [EDGE if there else MASK for there in (stage.starts, stage.ends)]
+        token = np.pad(known, ((1, 1), (0, 0)))
         token[0], token[-1] = outer
         return gibbs.Page(
             token,
             columns(stage.given).meta,
-            np.pad(stage.free, ((1, 1), (0, 0))),
+            np.pad(free, ((1, 1), (0, 0))),
             np.pad(may, ((1, 1), (0, 0), (0, 0))),
         )
 

@@ -147,6 +147,19 @@ def test_created_music_fills_its_bars(system: Any, top: int, bottom: int, bars: 
         assert track.notes.length == end
 
 
+@pytest.mark.parametrize("key", [Key(0, 2, False), Key(0, -1, True), None])
+@pytest.mark.parametrize("phrase", [0, 2])
+def test_created_music_ends_on_its_tonic(system: Any, key: Key | None, phrase: int) -> None:
+    score = Score(keys=(key,) if key else ())
+    params = deep_bach.CARD.values({"iterations": 2, "phrase": phrase})
+    proposal = last(system, Ask(Task.CREATE, score, Region(0, 4 * BAR), params, seed=5))
+    made_here = proposal.apply(score)
+    for voice in (0, 3):
+        notes = made_here.tracks[voice].notes
+        assert notes.end[-1] == 4 * BAR
+        assert notes.pitch[-1] % 12 == made_here.keys[0].tonic
+
+
 def test_the_first_proposal_is_a_whole_piece(system: Any) -> None:
     ask = Ask(Task.CREATE, Score(), Region(0, 4 * BAR), system.card.values(), count=2)
     steps = system.generate(ask, Context(np.random.default_rng(0)))
