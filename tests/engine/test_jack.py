@@ -262,7 +262,13 @@ def test_play_from_the_command_line(gear: jackd.Gear, tmp_path: Path, how):
     file.save(path)
     command = [sys.executable, "-m", "engine", "play", str(path), "--port", "gear", "--clock"]
     with subprocess.Popen(
-        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # As a terminal starts it: tests run in the background of a shell would hand on "ignore".
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as run:
         try:
             wait_for(lambda: ("on", 60) in notes(gear), 20)
