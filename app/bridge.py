@@ -22,7 +22,10 @@ class Bridge(QObject):
 
     def __call__(self, message: object) -> None:
         if self._receive is not None:
-            self._sent.emit(message)
+            try:
+                self._sent.emit(message)
+            except RuntimeError:  # Qt has gone without closing, as when the display is lost
+                self._receive = None
 
     def close(self) -> None:
         """Deliver nothing more, not even what is on its way."""
