@@ -12,8 +12,8 @@ from torch import Tensor
 
 from models import catalogue, corpora, likeness
 from models.card import Task
+from models.representations import casting, staging
 from models.representations import chorale as grid
-from models.representations import staging
 from models.representations.chorale import FIRST_PITCH, HOLD, TOKENS, VOICES, Chorale, tokens
 from models.score import Region, Score, UserError
 from models.system import Ask, Context, Proposal
@@ -122,7 +122,7 @@ def from_score(score: Score, name: str) -> Chorale:
     if len(sung) != 4:
         raise UserError(f"{name} has {len(sung)} tracks with notes; a chorale has four.")
     region = Region(0, max(SIXTEENTH, score.length))
-    lines = staging.match(sung, region)
+    lines = casting.match(sung, region)
     try:
         stage = staging.lay(score, region, lines, ())
     except UserError as error:

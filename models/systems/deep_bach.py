@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from models import evaluation, training, weights
 from models.card import Card, Objective, Param, Representation, Task, Value
-from models.representations import staging
+from models.representations import casting, staging
 from models.representations.chorale import (
     EDGE,
     FIRST_PITCH,
@@ -281,7 +281,7 @@ class Setting:
     """A request made ready: its parameters, who sings what, the grid, and what is new in the score."""
 
     values: Mapping[str, Value]
-    request: staging.Request
+    request: casting.Request
     stage: staging.Stage
     page: gibbs.Page
     fermatas: tuple[int, ...]
@@ -340,7 +340,7 @@ class System:
         temperature, sweeps = values["temperature"], values["iterations"]
         assert isinstance(temperature, float)
         assert isinstance(sweeps, int)
-        loudness = staging.velocity(request)
+        loudness = casting.velocity(request)
 
         def proposals(final: bool) -> Iterator[Proposal]:
             if final:
@@ -351,7 +351,7 @@ class System:
                 yield Proposal(
                     k,
                     ask.region,
-                    staging.tracks(ask, request, notes),
+                    casting.tracks(ask, request, notes),
                     final,
                     setting.fermatas,
                     setting.keys,
@@ -380,7 +380,7 @@ class System:
         values = CARD.values(ask.params)
         if ask.task not in CARD.tasks:
             raise UserError(f"DeepBach cannot {ask.task}; it can {', '.join(CARD.tasks)}.")
-        request = staging.cast(ask)
+        request = casting.cast(ask)
         stage = staging.lay(ask.score, ask.region, request.lines, request.writable)
         blank = not any(t is not None and len(t.notes) for t in request.lines)
         new_keys: tuple[Key, ...] = ()
@@ -418,7 +418,7 @@ class System:
     def _page(
         self,
         stage: staging.Stage,
-        request: staging.Request,
+        request: casting.Request,
         values: Mapping[str, Value],
         planned: npt.NDArray[np.int64] | None,
     ) -> gibbs.Page:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from models import evaluation, training, weights
 from models.card import Card, Objective, Representation, Task
-from models.representations import staging
+from models.representations import casting, staging
 from models.representations.chorale import EDGE, MASK, RANGES, TOKENS, Chorale, tokens
 from models.score import UserError
 from models.system import Ask, Context, Progress, Proposal
@@ -133,7 +133,7 @@ class System:
         if ask.task is not Task.ACCOMPANY:
             raise UserError(f"MiniBach cannot {ask.task}; it can accompany.")
         CARD.values(ask.params)
-        request = staging.cast(ask)
+        request = casting.cast(ask)
         if request.lines[0] is None or 0 in request.writable:
             raise UserError("MiniBach needs a soprano; this melody lies too low for one.")
         stage = staging.lay(ask.score, ask.region, request.lines, request.writable)
@@ -154,9 +154,9 @@ class System:
             ).argmax(-1)
             free = stage.free[first:last, 1:]
             columns[first:last, 1:] = np.where(free, score, columns[first:last, 1:])
-        notes = staging.written(stage, columns, staging.velocity(request))
+        notes = staging.written(stage, columns, casting.velocity(request))
         for k in range(ask.count):
-            yield Proposal(k, ask.region, staging.tracks(ask, request, notes), final=True)
+            yield Proposal(k, ask.region, casting.tracks(ask, request, notes), final=True)
 
     def train(
         self, corpus: Any, context: Context, fit: training.Fit | None = None

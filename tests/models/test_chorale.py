@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.card import Task
-from models.representations import staging
+from models.representations import casting, staging
 from models.representations.chorale import (
     FIRST_PITCH,
     HOLD,
@@ -61,7 +61,7 @@ def test_a_score_of_a_chorale_lies_on_the_same_grid() -> None:
     chorale = made(64)
     score = staging.score_of(chorale)
     region = Region(0, 64 * SIXTEENTH)
-    stage = staging.lay(score, region, staging.match(score.tracks, region), ())
+    stage = staging.lay(score, region, casting.match(score.tracks, region), ())
     assert np.array_equal(stage.given.pitch, chorale.pitch)
     assert np.array_equal(stage.given.position, chorale.position)
     assert np.array_equal(stage.given.sharps, chorale.sharps)
@@ -149,9 +149,9 @@ def test_a_melody_off_the_grid_is_heard_on_it() -> None:
 
 def test_a_low_melody_is_another_voice_or_another_octave() -> None:
     bass = Track(0, "", Notes.of(np.arange(8) * PPQ, PPQ, 45))
-    assert staging.melody_voice(bass, 0, 2 * BAR) == 3
+    assert casting.melody_voice(bass, 0, 2 * BAR) == 3
     flute = Track(0, "", Notes.of(np.arange(8) * PPQ, PPQ, 96))
-    assert staging.melody_voice(flute, 0, 2 * BAR) == 0
+    assert casting.melody_voice(flute, 0, 2 * BAR) == 0
     stage = staging.lay(Score((flute,)), Region(0, 2 * BAR), (flute, None, None, None), (1, 2, 3))
     assert stage.given.pitch[0, 0] in (72, 84 - 12)
 
@@ -160,7 +160,7 @@ def test_tracks_find_their_voices_by_name_and_by_height() -> None:
     low, high = Track(5, "x", Notes.of([0], PPQ, 45)), Track(6, "y", Notes.of([0], PPQ, 75))
     named = Track(7, "Tenor", Notes.of([0], PPQ, 90))
     region = Region(0, BAR)
-    assert staging.match([low, named, high], region) == (high, None, named, low)
+    assert casting.match([low, named, high], region) == (high, None, named, low)
 
 
 def test_casting() -> None:
@@ -168,18 +168,18 @@ def test_casting() -> None:
     drums = Track(1, "Drums", Notes.of([0], PPQ, 40), channel=9)
     score = Score((track, drums), keys=(Key(0, 1),))
     region = Region(0, 2 * BAR)
-    found = staging.cast(Ask(Task.ACCOMPANY, score, region))
+    found = casting.cast(Ask(Task.ACCOMPANY, score, region))
     assert found.lines == (track, None, None, None)
     assert found.writable == (1, 2, 3)
     with pytest.raises(UserError, match="No voice is marked"):
-        staging.cast(Ask(Task.REGENERATE, score, region))
+        casting.cast(Ask(Task.REGENERATE, score, region))
     with pytest.raises(UserError, match="no melody"):
-        staging.cast(Ask(Task.ACCOMPANY, Score(), region))
+        casting.cast(Ask(Task.ACCOMPANY, Score(), region))
     with pytest.raises(UserError, match="drum"):
-        staging.cast(Ask(Task.REGENERATE, score, region.with_tracks({1})))
+        casting.cast(Ask(Task.REGENERATE, score, region.with_tracks({1})))
     five = Score(tuple(Track(i, str(i)) for i in range(5)))
     with pytest.raises(UserError, match="four"):
-        staging.cast(Ask(Task.REGENERATE, five, region.with_tracks(range(5))))
+        casting.cast(Ask(Task.REGENERATE, five, region.with_tracks(range(5))))
 
 
 def test_phrases_end_in_fermatas() -> None:
@@ -188,3 +188,14 @@ def test_phrases_end_in_fermatas() -> None:
     assert ticks == (BAR + 2 * PPQ, 3 * BAR + 2 * PPQ)
     assert stage.given.fermata[-8:].all()
     assert not stage.given.fermata[:24].any()
+
+
+def test_a_track_of_chords_is_left_alone() -> None:
+    chords = Track(0, "Piano", Notes.of([0, 0, 960, 960], [960] * 4, [60, 64, 62, 65]))
+    score = Score((chords,))
+    with pytest.raises(UserError, match="Piano holds chords"):
+        casting.cast(Ask(Task.REGENERATE, score, Region(0, BAR, frozenset({0}))))
+    later = Region(4 * BAR, 5 * BAR, frozenset({0}))  # where the track is silent it may be written
+    assert chords in casting.cast(Ask(Task.CREATE, score, later)).lines
+    legato = Track(0, "Flute", Notes.of([0, 900, 1920], [960] * 3, [60, 64, 62]))
+    assert casting.cast(Ask(Task.REGENERATE, Score((legato,)), Region(0, BAR, frozenset({0}))))
