@@ -81,7 +81,7 @@ def main() -> None:
     (SCORES / "LICENCE").write_text(
         "Johann Sebastian Bach (1685-1750), chorales; all the music here is in the public domain.\n"
         "Made by packaging/build_scores.py, the chorales from the encodings that music21 distributes\n"
-        "(https://github.com/cuthbertLab/music21, BSD 3-Clause, corpus files by their encoders).\n\n"
+        "(cuthbertLab/music21, BSD 3-Clause, corpus files by their encoders).\n\n"
         + "\n".join(lines)
         + "\n",
         "utf-8",
