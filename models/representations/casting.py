@@ -167,14 +167,17 @@ def tracks(ask: Ask, request: Request, notes: Sequence[Notes]) -> tuple[Track, .
     next_id = ask.score.next_track_id
     used = {t.channel for t in ask.score.tracks} | {9}
     known = [t for t in request.lines if t is not None]
-    program = known[0].program if known else CHURCH_ORGAN
+    # New voices sound like the music they join, and where it sounds.
+    program, port = (known[0].program, known[0].port) if known else (CHURCH_ORGAN, "")
     out = []
     for v in request.writable:
         track = request.lines[v]
         if track is None:
             channel = next((c for c in range(16) if c not in used), v)
             used.add(channel)
-            track = Track(next_id, VOICES[v].capitalize(), channel=channel, program=program)
+            track = Track(
+                next_id, VOICES[v].capitalize(), channel=channel, program=program, port=port
+            )
             next_id += 1
         out.append(track.with_notes(notes[v]))
     return tuple(out)
