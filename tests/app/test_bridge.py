@@ -6,6 +6,7 @@ import threading
 
 from PySide6.QtCore import QCoreApplication
 from pytestqt.qtbot import QtBot
+from shiboken6 import delete
 
 from app.bridge import Bridge
 from app.errands import Errands
@@ -70,3 +71,12 @@ def test_an_errand_brings_its_result_or_its_sentence(qtbot: QtBot) -> None:
     assert where[0] is not threading.current_thread()
     assert sentences == ["a.mid is empty.", "Dividing failed (ZeroDivisionError: oh)."]
     assert busy == ["Counting", "", "Opening a.mid", "", "Dividing", ""]
+
+
+def test_a_thread_may_outlive_a_bridge_that_qt_deleted(qtbot: QtBot) -> None:
+    got: list[object] = []
+    bridge = Bridge(got.append)
+    delete(bridge)
+    bridge("late")
+    bridge("later")
+    assert got == []

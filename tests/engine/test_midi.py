@@ -195,6 +195,14 @@ def test_closing_ends_the_process(link: Link):
     wait_for_end(pid)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process")
+def test_closing_ends_a_process_that_is_stuck(link: Link):
+    pid = link.until(Ready).pid
+    os.kill(pid, signal.SIGSTOP)  # as in a driver that never returns: SIGTERM does not get through
+    link.link.close(0.2)
+    wait_for_end(pid)
+
+
 def test_a_process_that_dies_at_once_is_not_started_again_and_again(link: Link):
     pid = link.until(Ready).pid
     os.kill(pid, signal.SIGTERM)
