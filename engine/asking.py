@@ -141,7 +141,7 @@ def ask(
         seed=seed,
         count=count,
         melody=melody,
-        second=second,
+        phrases=(score, second) if second is not None else (),
     )
 
 

@@ -402,4 +402,10 @@ def _data(text: str | None) -> Any:
 
 
 def _corpus(text: str | None) -> Any:
+    """None, "bundled+FOLDER" as the folder to read besides the bundled corpus, or as `_data`."""
+    if text is not None and text.startswith("bundled+"):
+        folder = Path(text.removeprefix("bundled+"))
+        if not folder.is_dir():
+            raise UserError(f"There is no folder {folder}; name one with music in it.")
+        return folder
     return None if text is None else _data(text)

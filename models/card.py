@@ -50,7 +50,8 @@ class Representation:
 class Param:
     """One knob. The default's type is the parameter's type; `choices` makes it a list to pick from.
 
-    minimum and maximum bound numbers, and both ends of a range. `about` is the tooltip.
+    minimum and maximum bound numbers, and both ends of a range. `about` is the tooltip. `tasks` are
+    those it matters to, all when empty.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Param:
     maximum: float = 1
     about: str = ""
     choices: tuple[str, ...] = ()
+    tasks: tuple[Task, ...] = ()
 
     def parse(self, text: str) -> Value:
         """The value a command line wrote, e.g. "0.8", "on", "53:74"; UserError when it is none."""
@@ -104,6 +106,63 @@ class Param:
             return "give a text"
         kind = "whole number" if isinstance(self.default, int) else "number"
         return f"give a {kind} from {self.minimum:g} to {self.maximum:g}"
+
+
+_PUSH = (Task.RESHAPE,)
+
+LATENT_PARAMS: tuple[Param, ...] = (
+    Param(
+        "steps",
+        8,
+        3,
+        32,
+        "How many phrases the path has, both ends included",
+        tasks=(Task.INTERPOLATE,),
+    ),
+    Param(
+        "path",
+        "spherical",
+        about="How to go from one code to the other",
+        choices=("spherical", "linear"),
+        tasks=(Task.INTERPOLATE,),
+    ),
+    Param(
+        "ends",
+        "exact",
+        about="Begin and end with the phrases themselves, or as they are decoded",
+        choices=("exact", "decoded"),
+        tasks=(Task.INTERPOLATE,),
+    ),
+    Param(
+        "radius",
+        0.5,
+        0,
+        3,
+        "How far from the phrase to look, in the codes' standard deviations",
+        tasks=(Task.REGENERATE,),
+    ),
+    Param(
+        "temperature",
+        1.0,
+        0,
+        2,
+        "How far from the middle of the corpus, and how freely drawn",
+        tasks=(Task.CREATE,),
+    ),
+    Param("density", 0.0, -3, 3, "More notes or fewer", tasks=_PUSH),
+    Param("range", 0.0, -3, 3, "A wider or a narrower compass", tasks=_PUSH),
+    Param("pitch", 0.0, -3, 3, "Higher or lower", tasks=_PUSH),
+    Param("syncopation", 0.0, -3, 3, "Off the beat or on it", tasks=_PUSH),
+    Param("leaps", 0.0, -3, 3, "Leaps or steps", tasks=_PUSH),
+    Param("repetition", 0.0, -3, 3, "More of the same, or less", tasks=_PUSH),
+    Param("contour", 0.0, -3, 3, "Rising or falling", tasks=_PUSH),
+    Param("rhythm", 0.0, -3, 3, "More kinds of durations, or fewer", tasks=_PUSH),
+    Param("tension", 0.0, -3, 3, "Away from the key or in it", tasks=_PUSH),
+    Param("map_x", 0.0, -20, 20, "How far to move on the latent map, to the right", tasks=_PUSH),
+    Param("map_y", 0.0, -20, 20, "How far to move on the latent map, upwards", tasks=_PUSH),
+)
+"""What every system with a latent space of melodies takes; the sliders are in standard deviations of the
+corpus. A card names it with a star."""
 
 
 @dataclass(frozen=True)

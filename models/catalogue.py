@@ -23,6 +23,7 @@ _WORDS = {
     "Param": vocabulary.Param,
     "Representation": vocabulary.Representation,
 }
+_TABLES = {"LATENT_PARAMS": vocabulary.LATENT_PARAMS}
 
 
 def _value(node: ast.expr) -> Any:
@@ -31,7 +32,7 @@ def _value(node: ast.expr) -> Any:
         case ast.Constant(value=value):
             return value
         case ast.Tuple(elts=elts):
-            return tuple(_value(e) for e in elts)
+            return tuple(v for e in elts for v in _values(e))
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_value(operand)
         case ast.Attribute(value=ast.Name(id="Task"), attr=name):
@@ -41,6 +42,14 @@ def _value(node: ast.expr) -> Any:
                 *[_value(a) for a in args], **{str(k.arg): _value(k.value) for k in keywords}
             )
     raise ValueError(f"line {node.lineno}: a card holds literals and the words of models.card only")
+
+
+def _values(node: ast.expr) -> tuple[Any, ...]:
+    """What an element of a tuple adds to it: itself, or with a star the rows of a table."""
+    match node:
+        case ast.Starred(value=ast.Name(id=name)) if name in _TABLES:
+            return _TABLES[name]
+    return (_value(node),)
 
 
 @cache

@@ -19,7 +19,9 @@ class Ask:
     `create` and `accompany`, which make tracks of their own); `params` as `Card.values` returns them.
 
     Locks are notes' own (`Notes.locked`). `melody` is the id of the track `accompany` listens to (None:
-    the system picks the one that fits). `second` is the other end of `interpolate`.
+    the system picks the one that fits). `phrases` are pieces to start from, each from its tick 0 on:
+    `interpolate` goes from the first to the second, `reshape` and `regenerate` start from the average of
+    all of them, or from what is in the region when there are none.
     """
 
     task: Task
@@ -29,7 +31,7 @@ class Ask:
     seed: int = 0
     count: int = 1
     melody: int | None = None
-    second: Score | None = None
+    phrases: tuple[Score, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,17 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from models import catalogue, corpora, evaluation, weights
-from models.representations.chorale import Chorale
+from models import catalogue, corpora, evaluation, tunes, weights
+from models.representations import melody
 from models.score import Score, UserError
 from models.system import Context
 
@@ -25,13 +26,20 @@ SAVE_EVERY_SECONDS = 180.0
 
 @dataclass(frozen=True)
 class Corpus:
-    """What a chorale system learns from, and what it is watched on."""
+    """What a system learns from, and what it is watched on: sequences of chorales, or phrases of melody
+    (`melody.Phrases`). `report` counts what was read and dropped."""
 
-    train: Sequence[Chorale]
-    valid: Sequence[Chorale]
+    train: Any
+    valid: Any
     name: str = "music21's Bach chorales"
     split: str = "assets/chorales_split.json, train and valid only"
     attribution: str = "Johann Sebastian Bach, public domain; encodings distributed with music21"
+    report: Mapping[str, int] = field(default_factory=dict)
+
+
+Source = str | Path | Sequence[tuple[Path, Score]] | None
+"""Where a corpus comes from: None for the bundled one, a path for that and a folder besides, scores with
+their names for those alone."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +147,13 @@ class Fit:
         self._before = float(tensors["clock"][1])
 
 
-def _corpus(corpus: Corpus | str | Sequence[tuple[Path, Score]] | None) -> Corpus:
-    if isinstance(corpus, Corpus):
-        return corpus
-    if corpus is None:
+def chorales(source: Source) -> Corpus:
+    """A corpus of chorales; UserError when `source` can't be one."""
+    if source is None:
         return Corpus(corpora.load("train"), corpora.load("valid"))
-    if isinstance(corpus, str):
-        raise UserError(f"{corpus!r} is not for training on; leave --corpus out or name a folder.")
-    pieces = evaluation.chorales(corpus)
+    if isinstance(source, str | Path):
+        raise UserError(f"{source} is not for training on; leave --corpus out or name a folder.")
+    pieces = evaluation.chorales(source)
     valid = pieces[::10] if len(pieces) > 1 else pieces
     train = [p for i, p in enumerate(pieces) if i % 10] or pieces
     return Corpus(
@@ -154,17 +161,39 @@ def _corpus(corpus: Corpus | str | Sequence[tuple[Path, Score]] | None) -> Corpu
     )
 
 
-def _best(out: Path, system_id: str) -> float:
-    """Validation nats of the weights an interrupted run has written, infinite when it has none."""
+def phrases(source: Source, bars: int) -> Corpus:
+    """A corpus of melodies, in windows of `bars` bars; UserError when `source` has none."""
+    if source is None or isinstance(source, Path):
+        found = tunes.load(folder=source)
+        name = "Essen, O'Neill's 1850, Ryan's Mammoth, Aird's, Bach's sopranos (all with music21)"
+        name += f" and {source.name}" if source else ""
+        credit = "traditional and public domain; encodings distributed with music21"
+        credit += f"; {source.name}: see its own licence" if source else ""
+    elif isinstance(source, str):
+        raise UserError(f"{source} is not for training on; leave --corpus out or name a folder.")
+    else:
+        own = [tunes.from_score(score, f"own/{path.name}") for path, score in source]
+        found = [tune for tune in own if tune is not None]
+        name = credit = "the user's own"
+    made = melody.material(found, bars)
+    if not len(made.train) or not len(made.valid):
+        raise UserError(
+            f"The corpus has too few runs of {bars} bars in 4/4 to train and validate on; add tunes."
+        )
+    return Corpus(made.train, made.valid, name, "assets/tunes_split.json", credit, made.report)
+
+
+def _best(out: Path, system_id: str, watched: str) -> float:
+    """The figure watched of the weights an interrupted run has written, infinite when it has none."""
     if not out.is_file():
         return math.inf
     _, card = weights.load(out, system_id)
-    return float(card["figures_valid"]["cross_entropy_mean_nats"])
+    return float(card["figures_valid"][watched])
 
 
 def train(
     system_id: str,
-    corpus: Corpus | str | Sequence[tuple[Path, Score]] | None,
+    corpus: Corpus | Source,
     minutes: float,
     seed: int,
     device: str,
@@ -177,15 +206,14 @@ def train(
     the validation half. The weights in `out` are replaced every few minutes when the validation half has
     become likelier under them (so a run that goes on too long does no harm); `out` with the suffix
     .resume holds the run's state, so calling again with the same arguments goes on where it stopped.
-    `corpus` None is music21's chorales; a list of scores with their names is split, every tenth to
-    validate. UserError when the system can't be trained on that or `out` not be written.
+    What `corpus` stands for is the system's affair (its `corpus`). UserError when the system can't be trained on that or `out` not be written.
     """
     catalogue.card(system_id)
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(seed)
     system = importlib.import_module(f"models.systems.{system_id}").System.fresh(device)
-    corpus = _corpus(corpus)
+    found: Corpus = corpus if isinstance(corpus, Corpus) else system.corpus(corpus)
     state = out.with_suffix(".resume")
     fit = Fit(system.net, Plan(minutes, state=state, **system.PLAN))
     context = Context(rng=np.random.default_rng([seed, fit.step]), device=device)
@@ -193,9 +221,10 @@ def train(
     def write(figures: Mapping[str, float]) -> None:
         card = {
             "system": system_id,
-            "corpus": f"{corpus.name}: {len(corpus.train)} to train, {len(corpus.valid)} to validate",
-            "split": corpus.split,
-            "attribution": corpus.attribution,
+            "corpus": f"{found.name}: {len(found.train)} to train, {len(found.valid)} to validate",
+            "split": found.split,
+            "attribution": found.attribution,
+            **({"report": dict(found.report)} if found.report else {}),
             "license": "MIT",
             "seed": seed,
             "minutes": round(fit.seconds / 60, 1),
@@ -203,23 +232,23 @@ def train(
             "figures_valid": {name: round(value, 4) for name, value in figures.items()},
         }
         try:
-            if figures["cross_entropy_mean_nats"] <= best:
+            if figures[system.WATCHED] <= best:
                 system.save(out, card)
             fit.save()
         except OSError as error:
             raise UserError(f"{out} could not be written ({error.strerror}).") from None
 
     saved = plan_now = fit.plan.now()
-    best = _best(out, system_id) if fit.step else math.inf
-    for record in system.train(corpus, context, fit):
+    best = _best(out, system_id, system.WATCHED) if fit.step else math.inf
+    for record in system.train(found, context, fit):
         plan_now = fit.plan.now()
         figures: dict[str, float] = {}
         done = fit.fraction >= 1
         if done or plan_now - saved > SAVE_EVERY_SECONDS:
             with fit.averaged():
-                figures = dict(system.evaluate(corpus.valid, context))
+                figures = dict(system.watch(found.valid, context))
                 write(figures)
-                best = min(best, figures["cross_entropy_mean_nats"])
+                best = min(best, figures[system.WATCHED])
             saved = plan_now
         yield {"minutes": fit.seconds / 60, "step": fit.step, **record, **figures}
         if done:

@@ -293,11 +293,17 @@ class System:
 
     card: ClassVar[Card] = CARD
     PLAN: ClassVar[dict[str, float]] = {"rate": 2e-3, "decay": 1e-2, "average": 0.998}
+    WATCHED: ClassVar[str] = "cross_entropy_mean_nats"
 
     def __init__(self, net: Net, device: str) -> None:
         self.net = net.to(device)
         self.device = device
         self._tables: dict[float, Tables] = {}  # by strictness
+
+    @staticmethod
+    def corpus(source: training.Source) -> training.Corpus:
+        """The chorales `source` stands for."""
+        return training.chorales(source)
 
     @classmethod
     def fresh(cls, device: str = "cpu", shape: Shape | None = None) -> System:
@@ -573,6 +579,10 @@ class System:
                 logits = self._logits(gather([columns(c) for c in part], self.device))
             for chorale, rows in zip(part, logits, strict=True):
                 yield chorale, F.log_softmax(rows[1 : len(chorale) + 1], -1).cpu()
+
+    def watch(self, data: Any, context: Context) -> Mapping[str, float]:
+        """What training is stopped by; the same as `evaluate`."""
+        return self.evaluate(data, context)
 
     def evaluate(self, data: Any, context: Context) -> Mapping[str, float]:
         """Note-wise cross-entropy (nats) and accuracy of each voice given all else, at temperature 1,

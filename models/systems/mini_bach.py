@@ -95,10 +95,16 @@ class System:
 
     card: ClassVar[Card] = CARD
     PLAN: ClassVar[dict[str, float]] = {"rate": 2e-3, "decay": 3e-2, "average": 0.995}
+    WATCHED: ClassVar[str] = "cross_entropy_mean_nats"
 
     def __init__(self, net: Net, device: str) -> None:
         self.net = net.to(device)
         self.device = device
+
+    @staticmethod
+    def corpus(source: training.Source) -> training.Corpus:
+        """The chorales `source` stands for."""
+        return training.chorales(source)
 
     @classmethod
     def fresh(cls, device: str = "cpu", shape: Shape | None = None) -> System:
@@ -198,6 +204,10 @@ class System:
                     rows = F.log_softmax(self.net(soprano)[0], -1).cpu()
                 out[first:last, 1:] = rows[first - start : last - start]
             yield chorale, out
+
+    def watch(self, data: Any, context: Context) -> Mapping[str, float]:
+        """What training is stopped by; the same as `evaluate`."""
+        return self.evaluate(data, context)
 
     def evaluate(self, data: Any, context: Context) -> Mapping[str, float]:
         """Cross-entropy (nats) and accuracy of alto, tenor and bass given the soprano, pieces in 4/4."""
