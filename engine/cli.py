@@ -300,7 +300,11 @@ def _generate_words(parser: argparse.ArgumentParser) -> None:
 
 def _train_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("system", metavar="SYSTEM")
-    parser.add_argument("--corpus", metavar="NAME|FOLDER", help="the system's own unless said")
+    parser.add_argument(
+        "--corpus",
+        metavar="FOLDER",
+        help="the system's own unless said; bundled+FOLDER is that and a folder",
+    )
     parser.add_argument("--minutes", type=float, default=60.0, metavar="M", help="60 unless said")
     parser.add_argument("-o", "--output", required=True, metavar="WEIGHTS")
     _device_words(parser)

@@ -36,6 +36,7 @@ COLLECTIONS: Mapping[str, str] = {
 }
 """music21's collections of tunes: name → their files in its corpus."""
 SOPRANOS = "sopranos"
+BUNDLED = (*COLLECTIONS, SOPRANOS)
 SUFFIXES = (".mid", ".midi", ".mxl", ".musicxml", ".xml", ".abc")
 """What a folder is searched for."""
 _CHUNK = 24
@@ -99,7 +100,11 @@ def prepare(cache: Path | None = None, folder: Path | None = None) -> Iterator[t
     with ProcessPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
         for name, tasks in work:
             tunes: list[Tune] = []
-            for found in pool.map(_parse, tasks, chunksize=_CHUNK):
+            # A handful is read sooner than other processes are started.
+            each = (
+                pool.map(_parse, tasks, chunksize=_CHUNK) if total > _CHUNK else map(_parse, tasks)
+            )
+            for found in each:
                 done += 1
                 tunes.extend(found)
                 yield done / total, f"Reading {name}: {len(tunes)} tunes"
@@ -107,7 +112,7 @@ def prepare(cache: Path | None = None, folder: Path | None = None) -> Iterator[t
 
 
 def _sources(folder: Path | None) -> tuple[str, ...]:
-    return (*COLLECTIONS, SOPRANOS, *(["folder"] if folder else []))
+    return (*BUNDLED, *(["folder"] if folder else []))
 
 
 def _cache_file(name: str, cache: Path | None, folder: Path | None) -> Path:
@@ -165,7 +170,7 @@ def _parse(task: tuple[str, str, str]) -> list[Tune]:
         else:
             stream = converter.parse(path, forceSource=True)
     except (Music21Exception, ValueError, KeyError, IndexError, AttributeError, TypeError):
-        # Seven of thousands of transcriptions are beyond music21's ABC reader, each in its own way.
+        # A few of thousands of transcriptions are beyond music21's ABC reader, each in its own way.
         return []
     tune = from_music21(stream, name)
     return [tune] if tune is not None else []

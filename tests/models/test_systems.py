@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from models import catalogue, training
-from models.card import Card, Task
+from models.card import Card, Task, Value
+from models.representations.melody import FIRST, HOLD, Phrases
 from models.score import Notes, Region, Score, Track, UserError
 from models.system import Ask, Context, Progress, Proposal
 from models.timebase import PPQ
@@ -29,23 +30,35 @@ def card(request: pytest.FixtureRequest) -> Card:
     return found
 
 
+def phrases(count: int, bars: int) -> Phrases:
+    """Made-up melodies in C, all quarters."""
+    rng = np.random.default_rng(1)
+    tokens = np.full((count, 16 * bars), HOLD, np.uint8)
+    tokens[:, ::4] = FIRST + 24 + rng.choice([0, 2, 4, 5, 7, 9, 11], (count, 4 * bars))
+    zeros = np.zeros(len(tokens), np.int64)
+    return Phrases(tokens, zeros, zeros, zeros, ("made/up",))
+
+
+def line(voice: int, name: str, centre: int) -> Track:
+    """Four bars of quarters with a locked note and one that crosses the end of bar 1."""
+    rng = np.random.default_rng(voice)
+    notes = Notes.of(
+        np.arange(16) * PPQ,
+        np.where(np.arange(16) == 3, PPQ + PPQ // 2, PPQ - 7),
+        centre + rng.choice([0, 2, 4, 5, 7], 16),
+        velocity=60 + voice,
+        locked=np.arange(16) == 6,
+        first_id=100 * voice,
+    )
+    return Track(voice, name, notes, channel=voice)
+
+
 def asked(card: Card, task: Task, count: int = 1, seed: int = 3) -> Ask:
     """Two bars of a piece of four, with a locked note and one that crosses the region's edge."""
-    rng = np.random.default_rng(0)
-    tracks = []
-    for v, (name, centre) in enumerate(
-        zip(("Soprano", "Alto", "Tenor", "Bass"), (72, 65, 58, 48), strict=True)
-    ):
-        notes = Notes.of(
-            np.arange(16) * PPQ,
-            np.where(np.arange(16) == 3, PPQ + PPQ // 2, PPQ - 7),
-            centre + rng.choice([0, 2, 4, 5, 7], 16),
-            velocity=60 + v,
-            locked=np.arange(16) == 6,
-            first_id=100 * v,
-        )
-        tracks.append(Track(v, name, notes, channel=v))
-    score = Score(tuple(tracks))
+    if card.voices == ("melody",):
+        return asked_melody(card, task, count, seed)
+    voices = zip(("Soprano", "Alto", "Tenor", "Bass"), (72, 65, 58, 48), strict=True)
+    score = Score(tuple(line(v, name, centre) for v, (name, centre) in enumerate(voices)))
     written = {1, 2, 3} if task is Task.ACCOMPANY else {1, 2}
     region = Region(BAR, 3 * BAR, frozenset(written))
     if task is Task.CREATE:
@@ -53,6 +66,22 @@ def asked(card: Card, task: Task, count: int = 1, seed: int = 3) -> Ask:
     melody = 0 if task is Task.ACCOMPANY else None
     params = {"iterations": 2} if any(p.name == "iterations" for p in card.params) else {}
     return Ask(task, score, region, card.values(params), seed, count, melody)
+
+
+def asked_melody(card: Card, task: Task, count: int, seed: int) -> Ask:
+    """The same of a system that writes one line."""
+    score = Score((line(0, "Flute", 67), line(1, "Bass", 48)))
+    region = Region(BAR, 3 * BAR, frozenset({0}))
+    params: dict[str, Value] = {}
+    ends: tuple[Score, ...] = ()
+    if task is Task.CREATE:
+        score, region = Score(), Region(0, 2 * BAR)
+    elif task is Task.RESHAPE:
+        params = {"density": 2.0}
+    elif task is Task.INTERPOLATE:
+        ends = (Score((line(2, "A", 67),)), Score((line(3, "B", 72),)))
+        score, region, params = Score(), Region(0, 12 * BAR), {"steps": 3}
+    return Ask(task, score, region, card.values(params), seed, count, phrases=ends)
 
 
 def run(system: Any, ask: Ask) -> list[Proposal]:
@@ -105,6 +134,8 @@ def test_a_tiny_training_run_lowers_the_loss(card: Card, monkeypatch: pytest.Mon
     plan = training.Plan(minutes=10, rate=5e-3, warm_up=1)
     fit = training.Fit(system.net, plan)
     corpus = training.Corpus([made(32)], [made(32)])
+    if card.representation.name == "melody":
+        corpus = training.Corpus(phrases(8, system.bars), phrases(8, system.bars))
     steps: Iterator[Any] = system.train(corpus, Context(np.random.default_rng(0)), fit)
     losses = [next(steps)["loss_nats"] for _ in range(4)]
     steps.close()  # type: ignore[attr-defined]
@@ -129,7 +160,7 @@ def test_notes_stay_inside_and_all_else_comes_back(
         for new in proposal.tracks:
             assert new.notes.inside(ask.region.start, ask.region.end).all()
             assert (new.notes.pitch >= 36).all()
-            assert (new.notes.pitch <= 81).all()
+            assert (new.notes.pitch <= (96 if card.voices == ("melody",) else 81)).all()
             if ask.region.tracks:
                 assert new.id in ask.region.tracks
         for before in ask.score.tracks:

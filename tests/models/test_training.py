@@ -6,12 +6,14 @@ import json
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from models import catalogue, training
-from models.score import UserError
+from models.score import Notes, Score, Track, UserError
+from models.timebase import PPQ
 from tests.models.test_chorale import made
 
 CORPUS = training.Corpus([made(64, s) for s in range(4)], [made(64, 9)], "made up")
@@ -72,3 +74,25 @@ def test_averaged_weights_are_there_inside_alone() -> None:
         assert not net.training
     assert torch.equal(net.weight, live)
     assert net.training
+
+
+def own_tunes(count: int, bars: int) -> list[tuple[Path, Score]]:
+    """Scores of quarters, each a line of its own."""
+    found = []
+    for i in range(count):
+        pitches = 60 + np.random.default_rng(i).integers(0, 12, 4 * bars)
+        notes = Notes.of(np.arange(4 * bars) * PPQ, PPQ, pitches)
+        found.append((Path(f"{i}.mid"), Score((Track(0, "Tune", notes),))))
+    return found
+
+
+def test_a_users_own_tunes_become_phrases() -> None:
+    corpus = training.phrases(own_tunes(30, 4), 2)
+    assert corpus.report["tunes"] == 30
+    assert len(corpus.train) + len(corpus.valid) == 30 * 3
+    assert corpus.valid.tokens.shape[1] == 32
+
+
+def test_a_corpus_too_small_for_the_windows_is_refused() -> None:
+    with pytest.raises(UserError, match="too few runs of 16 bars"):
+        training.phrases(own_tunes(3, 4), 16)
