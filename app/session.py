@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PySide6.QtCore import QObject, Signal
 
 from app.candidates import Candidate, received
+from app.phrases import Phrase
 from engine.document import Change, Document
 from models.card import Card
 from models.score import Mask, Notes, Region, Score, Track, UserError
@@ -73,13 +74,27 @@ class Job:
     text: str = "waiting"
 
 
+@dataclass(frozen=True)
+class Trial:
+    """Music heard in place of the document's for as long as one likes: `score` is all that sounds,
+    `tracks` those of its notes that are drawn as ghosts, which take the place of what `region` owns."""
+
+    score: Score
+    region: Region
+    tracks: tuple[Track, ...]
+
+
 class Session(QObject):
     """The document and everything about it that is not in the file.
 
     `changed(Change)` follows every change of the document, previews included (`Change.committed`);
     after `replace_document` every field of the Change is set. `auditioned(track, pitch, velocity)`
     asks for a sound, velocity 0 for its end. `sought(tick)` asks the transport to go there.
-    `hearing_started(tick)` comes when a candidate that begins at `tick` is to be heard.
+    `hearing_started(tick)` comes when a candidate that begins at `tick` is to be heard,
+    `phrase_started(start, end, again)` when one is to be heard from `start` to `end` and no further,
+    from its beginning once more if `again`.
+    `ends_changed` follows `ends`, the two phrases a path leads between; `path_changed` follows `path`,
+    the path's points on the latent map; `trial_ended` says that something took a trial's place.
     """
 
     changed = Signal(object)
@@ -92,9 +107,13 @@ class Session(QObject):
     proposals_changed = Signal()
     job_changed = Signal()
     hearing_started = Signal(int)
+    phrase_started = Signal(int, int, bool)
     auditioned = Signal(int, int, int)
     sought = Signal(int)
     message = Signal(str)
+    ends_changed = Signal()
+    path_changed = Signal()
+    trial_ended = Signal()
 
     def __init__(
         self,
@@ -107,6 +126,8 @@ class Session(QObject):
         self._now = now
         self._requests = count(1)
         self._snap = SIXTEENTH
+        self._ends: tuple[Phrase | None, Phrase | None] = (None, None)
+        self._path: tuple[tuple[float, float], ...] = ()
         self._adopt(document or Document())
 
     def _adopt(self, document: Document) -> None:
@@ -122,6 +143,7 @@ class Session(QObject):
         self._candidates: tuple[Candidate, ...] = ()
         self._shown: tuple[int, int] | None = None
         self._hearing = False
+        self._trial: Trial | None = None
         self._job: Job | None = None
 
     # --- the document ----------------------------------------------------------------------------
@@ -132,11 +154,12 @@ class Session(QObject):
 
         While a candidate is heard this is still the score without it; the candidate is in `ghosts`.
         """
-        return self.document.score if self._hearing else self.document.shown
+        tried = self._hearing or self._trial is not None
+        return self.document.score if tried else self.document.shown
 
     @property
     def heard(self) -> Score:
-        """What the transport plays: `score`, or a candidate in its place."""
+        """What the transport plays: `score`, or a candidate or a trial in its place."""
         return self.document.shown
 
     def commit(self, label: str, score: Score) -> bool:
@@ -156,7 +179,7 @@ class Session(QObject):
         self.document.preview(score)
 
     def revert(self) -> None:
-        """Drop the tentative edit (or stop hearing a candidate)."""
+        """Drop the tentative edit (or stop hearing a candidate or a trial)."""
         self._end_hearing()
         self.document.revert()
 
@@ -178,7 +201,11 @@ class Session(QObject):
     def replace_document(self, document: Document) -> None:
         """Open another document in place of this one; selection, region and proposals go."""
         self._unlisten()
+        tried = self._trial is not None
         self._adopt(document)
+        self._ends = tuple(p and p.elsewhere() for p in self._ends)  # type: ignore[assignment]
+        if tried:
+            self.trial_ended.emit()
         ids = frozenset(t.id for t in document.score.tracks)
         self.changed.emit(replace(EVERYTHING, tracks=ids))
         for signal in (
@@ -189,6 +216,7 @@ class Session(QObject):
             self.proposals_changed,
             self.job_changed,
             self.playhead_changed,
+            self.ends_changed,
         ):
             signal.emit()
 
@@ -341,9 +369,13 @@ class Session(QObject):
         """The request at work, or None."""
         return self._job
 
+    def number(self) -> int:
+        """A request's number that no other has."""
+        return next(self._requests)
+
     def begin(self, card: Card, ask: Ask) -> int:
         """Open a request; returns its number, which later calls quote."""
-        request = next(self._requests)
+        request = self.number()
         self._job = Job(request, card, ask)
         self.job_changed.emit()
         return request
@@ -386,25 +418,31 @@ class Session(QObject):
 
     @property
     def ghosts(self) -> tuple[Ghost, ...]:
-        """The shown candidate's notes, by track; empty when none is shown."""
-        shown = self.shown_candidate
-        if shown is None:
+        """The notes of the trial, else of the shown candidate, by track; empty when there are none."""
+        if self._trial is None and self.shown_candidate is None:
             return ()
         order = {t.id: i for i, t in enumerate(self.document.score.tracks)}
         fresh = len(order)
         found = []
-        for track in shown.proposal.tracks:
+        for track in self._drawn()[1]:
             if track.id not in order:
                 order[track.id], fresh = fresh, fresh + 1
             found.append(Ghost(track.id, order[track.id], track.name, track.notes))
         return tuple(found)
 
     def replaced(self, track: Track) -> Mask:
-        """A mask of the track's notes that the shown candidate would replace: views draw them faint."""
-        shown = self.shown_candidate
-        if shown is None or all(t.id != track.id for t in shown.proposal.tracks):
+        """A mask of the track's notes that the ghosts take the place of: views draw them faint."""
+        region, tracks = self._drawn()
+        if region is None or all(t.id != track.id for t in tracks):
             return np.zeros(len(track.notes), bool)
-        return shown.proposal.region.with_tracks({track.id}).owned(track)
+        return region.with_tracks({track.id}).owned(track)
+
+    def _drawn(self) -> tuple[Region | None, tuple[Track, ...]]:
+        """Where ghosts are drawn, and what they are."""
+        if self._trial is not None:
+            return self._trial.region, self._trial.tracks
+        shown = self.shown_candidate
+        return (None, ()) if shown is None else (shown.proposal.region, shown.proposal.tracks)
 
     def propose(self, request: int, proposal: Proposal) -> None:
         """The engine has sent a candidate, new or improved. The first of a request is shown."""
@@ -443,6 +481,32 @@ class Session(QObject):
         if started and shown is not None:
             self.hearing_started.emit(shown.proposal.region.start)
 
+    def offer(self, number: int, card: Card, ask: Ask, proposal: Proposal) -> None:
+        """Put a candidate into the tray, in place of the one of that number, and show it.
+
+        For candidates that follow a hand: what is heard of the one before is heard of this one at once.
+        """
+        self._candidates = received(self._candidates, number, card, ask, proposal)
+        key = (number, proposal.candidate)
+        if self._shown != key:
+            self._stop_hearing()
+            self._shown = key
+        self._mark_stale(tell=False)
+        if self._hearing:
+            self._play_shown()
+        self.proposals_changed.emit()
+
+    def hear_phrase(self, key: tuple[int, int], again: bool = True) -> None:
+        """As `hear`, but what rests plays the candidate's bars only; `again`: from their beginning even
+        when they are playing so already."""
+        self._shown = key
+        self._play_shown()
+        self.proposals_changed.emit()
+        shown = self.shown_candidate
+        if shown is not None:
+            region = shown.proposal.region
+            self.phrase_started.emit(region.start, region.end, again)
+
     def keep(self, key: tuple[int, int]) -> bool:
         """Make that candidate part of the document: one undo step. It leaves the tray."""
         chosen = next((c for c in self._candidates if c.key == key), None)
@@ -469,9 +533,45 @@ class Session(QObject):
         self._candidates = tuple(c for c in self._candidates if c.key not in gone)
         self.proposals_changed.emit()
 
+    # --- paths -----------------------------------------------------------------------------------
+
+    @property
+    def ends(self) -> tuple[Phrase | None, Phrase | None]:
+        """The phrases A and B that a path leads between, as far as they are set."""
+        return self._ends
+
+    def set_end(self, index: int, phrase: Phrase | None) -> None:
+        """Set A (0) or B (1)."""
+        a, b = self._ends
+        self._ends = (phrase, b) if index == 0 else (a, phrase)
+        self.ends_changed.emit()
+
+    @property
+    def path(self) -> tuple[tuple[float, float], ...]:
+        """The newest path's points on the latent map, from A to B; empty when there is none."""
+        return self._path
+
+    def set_path(self, points: Iterable[tuple[float, float]]) -> None:
+        """Say where the newest path lies on the map."""
+        self._path = tuple(points)
+        self.path_changed.emit()
+
+    @property
+    def trial(self) -> Trial | None:
+        """What is heard in place of the document without being a candidate, or None."""
+        return self._trial
+
+    def try_out(self, trial: Trial) -> None:
+        """Let the transport play `trial` until `revert`, an edit, or the hearing of a candidate."""
+        self._hearing = False
+        self._trial = trial
+        self.document.preview(trial.score)
+        self.proposals_changed.emit()
+
     def _play_shown(self) -> None:
         shown = self.shown_candidate
         if shown is not None:
+            self._drop_trial()
             self._hearing = True
             self.document.preview(shown.applied(self.document.score))
 
@@ -482,9 +582,15 @@ class Session(QObject):
 
     def _end_hearing(self) -> None:
         """An edit is about to take the place of the preview that is heard."""
-        if self._hearing:
+        if self._hearing or self._trial is not None:
             self._hearing = False
+            self._drop_trial()
             self.proposals_changed.emit()
+
+    def _drop_trial(self) -> None:
+        if self._trial is not None:
+            self._trial = None
+            self.trial_ended.emit()
 
     def _mark_stale(self, tell: bool = True) -> None:
         score = self.document.score
