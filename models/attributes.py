@@ -190,6 +190,15 @@ def _keys(sharps: npt.ArrayLike, minor: npt.ArrayLike | None, count: int) -> Mas
     return out
 
 
+def in_scale(pitches: Column) -> Column:
+    """How many of the notes [N, T] (MIDI pitches, −1 for none) of each phrase the diatonic scale holds that
+    holds most of them [N]."""
+    rows = np.arange(len(pitches))[:, None] * 12 + pitches % 12
+    classes = np.bincount(rows[pitches >= 0], minlength=len(pitches) * 12).reshape(-1, 12)
+    scale = np.isin(np.arange(12), (0, 2, 4, 5, 7, 9, 11)).astype(np.int64)
+    return np.asarray(np.stack([classes @ np.roll(scale, k) for k in range(12)]).max(0))
+
+
 def key(tokens: Tokens) -> tuple[Column, Column]:
     """Sharps (−6…5) and minor (0 or 1) [N] of the key that fits each phrase [N, T] best."""
     sound = _sounding(repaired(np.asarray(tokens, np.uint8)))
