@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from PySide6.QtCore import QObject, Signal
@@ -20,6 +20,10 @@ VERBS: dict[Task, tuple[str, str]] = {
     Task.CONTINUE: ("Continue", "Go on where the music ends"),
     Task.ACCOMPANY: ("Accompany", "Write the other voices to the active track"),
     Task.REGENERATE: ("Regenerate", "Write the ticked voices anew in the marked bars"),
+    Task.RESHAPE: (
+        "Reshape",
+        "Push a phrase towards denser, higher, calmer …, with the Shape panel",
+    ),
 }
 """The tasks the window can put together a request for: their names and what they mean to a musician."""
 
@@ -54,6 +58,32 @@ def bars_text(score: Score, start: int, end: int) -> str:
     """E.g. "bars 3–6"."""
     first, last = score.meter.position(start).bar, score.meter.position(end - 1).bar
     return f"bar {first}" if first == last else f"bars {first}–{last}"
+
+
+def phrase_of(session: Session) -> Region | None:
+    """The phrase meant by what is chosen: bars of one track, None when that track has no notes there.
+
+    The bars and the track of the selected notes (of the track that has most of them); else the marked
+    bars, or all, of the one ticked track, or the active one.
+    """
+    score = session.document.score
+    span = session.span or whole_bars(score)
+    if span is None:
+        return None
+    chosen, most = session.active_track, 0
+    if len(session.ticked) == 1:
+        (chosen,) = session.ticked
+    for track in score.tracks if session.selection else ():
+        notes = track.notes.where(track.notes.having(session.selected))
+        if len(notes) > most:
+            chosen, most = track.id, len(notes)
+            first = score.meter.position(int(notes.onset.min())).bar
+            last = score.meter.position(notes.length - 1).bar
+            span = score.meter.bar_start(first), score.meter.bar_start(last + 1)
+    found = next((t for t in score.tracks if t.id == chosen), None)
+    if found is None or not found.notes.sounding(*span).any():
+        return None
+    return Region(*span, frozenset({chosen}))
 
 
 def _names(score: Score, tracks: frozenset[int]) -> str:
@@ -93,6 +123,12 @@ def plan(session: Session, card: Card, task: Task, bars: int) -> Plan:
         return Plan(f"{VERBS[task][0]} {where}{into}.", Region(start, end, voices))
     if music is None or span is None:
         return Plan("Draw a melody or open a file first.")
+    if task is Task.RESHAPE:
+        phrase = phrase_of(session)
+        if phrase is None:
+            return Plan("Select some notes, or mark bars of a voice that has some.")
+        where = bars_text(score, phrase.start, phrase.end)
+        return Plan(f"Reshape {_names(score, phrase.tracks)} in {where}.", phrase)
     where = bars_text(score, *span)
     if task is Task.ACCOMPANY:
         melody = score.track(session.active_track)
@@ -123,6 +159,7 @@ class Composer(QObject):
         self._bridge = Bridge(self._receive, self)
         self._engine = Engine(self._bridge, load=load)
         self._running = False
+        self._answers: dict[int, Callable[[messages.Outbound], None]] = {}
 
     def generate(self, card: Card, task: Task, wishes: Wishes) -> None:
         """Ask for music; what is missing is said as a message."""
@@ -136,20 +173,45 @@ class Composer(QObject):
         except UserError as error:
             session.message.emit(str(error))
             return
-        self.stop()
-        ask = Ask(
-            task,
-            session.document.score,
-            found.region,
-            params,
-            wishes.seed,
-            wishes.count,
-            found.melody,
+        self.request(
+            card,
+            Ask(
+                task,
+                session.document.score,
+                found.region,
+                params,
+                wishes.seed,
+                wishes.count,
+                found.melody,
+            ),
         )
+
+    def request(self, card: Card, ask: Ask) -> int:
+        """Ask for candidates for the tray, in place of a request at work; returns the request's number."""
+        self.stop()
+        return self._put(self._session.begin(card, ask), card, ask)
+
+    def ask(self, card: Card, ask: Ask, answer: Callable[[messages.Outbound], None]) -> int:
+        """Ask for something that does not go to the tray; returns the request's number, for `cancel`.
+
+        `answer` gets what the engine says of it, the last being Finished or Failed. It waits for
+        whatever is at work, and stops nothing.
+        """
+        number = self._session.number()
+        self._answers[number] = answer
+        return self._put(number, card, ask)
+
+    def cancel(self, request: int) -> None:
+        """Stop a request of `ask`; its `answer` hears no more of it."""
+        if self._answers.pop(request, None) is not None:
+            self._engine.inbox.put(messages.Cancel(request))
+
+    def _put(self, request: int, card: Card, ask: Ask) -> int:
         if not self._running:
             self._engine.start()
             self._running = True
-        self._engine.inbox.put(messages.Generate(session.begin(card, ask), card.id, ask))
+        self._engine.inbox.put(messages.Generate(request, card.id, ask))
+        return request
 
     def stop(self) -> None:
         """Stop the request at work; its proposals stay."""
@@ -170,10 +232,18 @@ class Composer(QObject):
 
     def _receive(self, message: object) -> None:
         session = self._session
+        if isinstance(message, messages.Started):
+            self.device_changed.emit(message.device)
+        if isinstance(message, messages.Outbound) and message.request in self._answers:
+            ended = isinstance(message, messages.Finished | messages.Failed)
+            answer = self._answers[message.request]
+            if ended:
+                del self._answers[message.request]
+            answer(message)
+            return
         match message:
             case messages.Started(request, device):
                 session.started(request, device)
-                self.device_changed.emit(device)
             case messages.Progressed(request, progress):
                 session.progressed(request, progress)
             case messages.Proposed(request, proposal):

@@ -49,9 +49,11 @@ class Player(QObject):
     """Plays the session through a link to the transport, which opens at `start`.
 
     `ports_changed` follows `outputs` and `inputs`, the names of the MIDI ports there are.
+    `controlled(controller, value)` tells of controllers (0–127 each) moved on the MIDI input.
     """
 
     ports_changed = Signal()
+    controlled = Signal(int, int)
 
     def __init__(self, session: Session, open_link: OpenLink) -> None:
         super().__init__(session)
@@ -61,6 +63,7 @@ class Player(QObject):
         self._sent: Score | None = None
         self._lost: set[str] = set()
         self._began = 0
+        self._rest: float | None = None  # where the playhead goes back to after a phrase
         self.outputs: tuple[str, ...] = ()
         self.inputs: tuple[str, ...] = ()
         self._later = QTimer(self, singleShot=True)
@@ -69,6 +72,7 @@ class Player(QObject):
         session.loop_changed.connect(self._loop)
         session.sought.connect(self.seek)
         session.hearing_started.connect(self._hear)
+        session.phrase_started.connect(self._phrase)
         session.auditioned.connect(self._audition)
 
     def start(self) -> None:
@@ -108,7 +112,7 @@ class Player(QObject):
         elif tick >= music[1]:
             tick = 0
         self._synchronise()
-        self._began = tick
+        self._began, self._rest = tick, None
         self.send(playback.Play(tick, music[1]))
 
     def stop(self) -> None:
@@ -128,7 +132,7 @@ class Player(QObject):
         """Go to a tick, playing on if it plays."""
         if self._link is None:
             self._session.set_playhead(Playhead(float(tick)))
-        self._began = tick
+        self._began, self._rest = tick, None
         self.send(playback.Seek(tick))
 
     def panic(self) -> None:
@@ -159,6 +163,16 @@ class Player(QObject):
         if not self._session.playing:
             self.play(tick)
 
+    def _phrase(self, start: int, end: int, again: bool) -> None:
+        """What plays plays on; what rests plays the phrase, and goes back to where it was."""
+        session = self._session
+        if session.playing and (self._rest is None or not again):
+            return
+        if self._rest is None:
+            self._rest = session.playhead_tick()
+        self._synchronise()
+        self.send(playback.Play(start, end))
+
     def _synchronise(self) -> None:
         self._later.stop()
         score = self._session.heard
@@ -185,6 +199,8 @@ class Player(QObject):
         match event:
             case playback.Anchor(tick, at, playing):
                 session.set_playhead(Playhead(tick, at * 1e-9, playing))
+                if self._rest is not None and not playing:
+                    self.seek(int(self._rest))
             case playback.PortLost(name):
                 self._lost.add(name)
                 session.message.emit(
@@ -205,7 +221,9 @@ class Player(QObject):
                 session.set_playhead(Playhead(session.playhead_tick()))
 
     def _play_through(self, message: bytes) -> None:
-        """A key of the MIDI input sounds as the active track does."""
+        """A key of the MIDI input sounds as the active track does; controllers are told."""
         if len(message) == 3 and message[0] & 0xF0 in (schedule.NOTE_ON, schedule.NOTE_OFF):
             on = message[0] & 0xF0 == schedule.NOTE_ON
             self._session.audition(message[1], message[2] if on else 0)
+        elif len(message) == 3 and message[0] & 0xF0 == schedule.CONTROL:
+            self.controlled.emit(message[1], message[2])

@@ -499,9 +499,10 @@ class Session(QObject):
     def hear_phrase(self, key: tuple[int, int], again: bool = True) -> None:
         """As `hear`, but what rests plays the candidate's bars only; `again`: from their beginning even
         when they are playing so already."""
-        self._shown = key
-        self._play_shown()
-        self.proposals_changed.emit()
+        if not self._hearing or self._shown != key:
+            self._shown = key
+            self._play_shown()
+            self.proposals_changed.emit()
         shown = self.shown_candidate
         if shown is not None:
             region = shown.proposal.region

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import (
@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.panels.common import label, spin_text
-from models.card import Card, Param, Value
+from models.card import Card, Param, Task, Value
 
 SLIDER_STEPS = 1000
 LOGARITHMIC_FROM = 100.0
@@ -147,11 +147,18 @@ class RangeEdit(QWidget):
 
 
 class ParameterForm(QWidget):
-    """Every parameter of a card with its value; `edited` when the user changes one."""
+    """The parameters of a card that matter to a task (all when None), but for those in `served`, which
+    have controls of their own elsewhere; `edited` when the user changes one."""
 
     edited = Signal()
 
-    def __init__(self, card: Card, values: Mapping[str, Value] | None = None) -> None:
+    def __init__(
+        self,
+        card: Card,
+        values: Mapping[str, Value] | None = None,
+        task: Task | None = None,
+        served: Collection[str] = (),
+    ) -> None:
         super().__init__()
         self._get: dict[str, Callable[[], Value]] = {}
         self._set: dict[str, Callable[[Value], None]] = {}
@@ -160,7 +167,12 @@ class ParameterForm(QWidget):
         grid.setHorizontalSpacing(10)
         grid.setVerticalSpacing(6)
         grid.setColumnStretch(1, 1)
-        for row, param in enumerate(card.params):
+        shown = [
+            p
+            for p in card.params
+            if p.name not in served and (task is None or not p.tasks or task in p.tasks)
+        ]
+        for row, param in enumerate(shown):
             editor = self._editor(param)
             name = label(param.name.replace("_", " ").capitalize(), "dim")
             tip = param.about or name.text()
@@ -173,7 +185,8 @@ class ParameterForm(QWidget):
             name.setBuddy(editor)
             grid.addWidget(name, row, 0)
             grid.addWidget(editor, row, 1)
-        self.set_values(card.values(values))
+        every = card.values(values)
+        self.set_values({p.name: every[p.name] for p in shown})
 
     def values(self) -> dict[str, Value]:
         """Parameter name → value, each within the bounds of its Param."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
@@ -31,6 +31,7 @@ from app.composer import VERBS, Composer, Wishes, plan
 from app.panels.common import Elided, button, header, label, mark, spin_text, tool
 from app.panels.parameters import ParameterForm
 from app.session import Session
+from app.shaping import PUSHES
 from models.card import Card, Task, Value
 
 SEED_LIMIT = 1_000_000
@@ -123,7 +124,10 @@ class CardDelegate(QStyledItemDelegate):
 
 
 class ComposePanel(QWidget):
-    """Choose a system and a task, set its parameters, generate, stop."""
+    """Choose a system and a task, set its parameters, generate, stop.
+
+    `pushes` gives the values of the parameters that the Shape panel serves.
+    """
 
     def __init__(
         self,
@@ -136,6 +140,7 @@ class ComposePanel(QWidget):
         super().__init__(parent)
         self.session, self._composer, self._rng = session, composer, rng
         self._values: dict[str, dict[str, Value]] = {}
+        self.pushes: Callable[[], Mapping[str, Value]] = dict
         self._task = Task.REGENERATE
         self._form: ParameterForm | None = None
         self.card: Card | None = None
@@ -278,7 +283,10 @@ class ComposePanel(QWidget):
 
     def wishes(self) -> Wishes:
         """What the form says."""
-        params = self._form.values() if self._form is not None else {}
+        params: dict[str, Value] = self._form.values() if self._form is not None else {}
+        if self._task is Task.RESHAPE and self.card is not None:
+            known = {p.name for p in self.card.params}
+            params |= {name: value for name, value in self.pushes().items() if name in known}
         return Wishes(params, self.count.value(), self.seed.value(), self.bars.value())
 
     def generate(self) -> None:
@@ -314,8 +322,7 @@ class ComposePanel(QWidget):
         if not index.isValid():
             return
         card: Card = index.data(Qt.ItemDataRole.UserRole)
-        if self.card is not None and self._form is not None:
-            self._values[self.card.id] = self._form.values()
+        self._remember()
         self.card = card
         for old in self.tasks.values():
             self._group.removeButton(old)
@@ -339,7 +346,7 @@ class ComposePanel(QWidget):
 
     def _show_form(self, values: dict[str, Value] | None) -> None:
         assert self.card is not None
-        self._form = ParameterForm(self.card, values)
+        self._form = ParameterForm(self.card, values, self._task, PUSHES)
         holder = QWidget()
         column = QVBoxLayout(holder)
         column.setContentsMargins(0, 0, 4, 0)
@@ -347,12 +354,20 @@ class ComposePanel(QWidget):
         column.addStretch(1)
         self._form_area.setWidget(holder)
 
+    def _remember(self) -> None:
+        if self.card is not None and self._form is not None:
+            self._values[self.card.id] = self._values.get(self.card.id, {}) | self._form.values()
+
     def _reset(self) -> None:
         if self.card is not None:
+            self._values.pop(self.card.id, None)
             self._show_form(None)
 
     def _set_task(self, task: Task) -> None:
-        self._task = task
+        if task is not self._task and self.card is not None:
+            self._remember()
+            self._task = task
+            self._show_form(self._values.get(self.card.id))
         self.refresh()
 
     def _job(self) -> None:
