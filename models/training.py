@@ -17,11 +17,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from models import catalogue, corpora, evaluation, tunes, weights
-from models.representations import melody
+from models.representations import melody, note_step
 from models.score import Score, UserError
 from models.system import Context
 
 SAVE_EVERY_SECONDS = 180.0
+RUN = 12
+"""Notes in a row that two tunes do not share by chance."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +163,40 @@ def chorales(source: Source) -> Corpus:
     )
 
 
+def melodies(source: Source) -> Corpus:
+    """A corpus of whole tunes (`tunes.Tune`), split as `melody.sides` says; tunes to validate on that
+    share RUN notes in any transposition with one to train on are left out. UserError when `source` has
+    too few."""
+    found, name, credit = _tunes(source)
+    side = melody.sides(found)
+    train = [t for t, v in zip(found, side, strict=True) if not v]
+    known = {run for tune in train for run in note_step.runs(tune, RUN)}
+    aside = [t for t, v in zip(found, side, strict=True) if v]
+    valid = [t for t in aside if known.isdisjoint(note_step.runs(t, RUN))]
+    if not train or not valid:
+        raise UserError("The corpus has too few melodies to train and validate on; add tunes.")
+    report = {
+        "tunes": len(found),
+        "tunes_train": len(train),
+        "tunes_valid": len(valid),
+        "tunes_valid_also_in_train": len(aside) - len(valid),
+    }
+    return Corpus(train, valid, name, "assets/tunes_split.json", credit, report)
+
+
 def phrases(source: Source, bars: int) -> Corpus:
-    """A corpus of melodies, in windows of `bars` bars; UserError when `source` has none."""
+    """A corpus of melodies, in windows of `bars` bars; UserError when `source` has too few."""
+    found, name, credit = _tunes(source)
+    made = melody.material(found, bars)
+    if not len(made.train) or not len(made.valid):
+        raise UserError(
+            f"The corpus has too few runs of {bars} bars in 4/4 to train and validate on; add tunes."
+        )
+    return Corpus(made.train, made.valid, name, "assets/tunes_split.json", credit, made.report)
+
+
+def _tunes(source: Source) -> tuple[list[tunes.Tune], str, str]:
+    """The tunes of a source, its name, and whom to thank for it."""
     if source is None or isinstance(source, Path):
         found = tunes.load(folder=source)
         name = "Essen, O'Neill's 1850, Ryan's Mammoth, Aird's, Bach's sopranos (all with music21)"
@@ -175,12 +209,7 @@ def phrases(source: Source, bars: int) -> Corpus:
         own = [tunes.from_score(score, f"own/{path.name}") for path, score in source]
         found = [tune for tune in own if tune is not None]
         name = credit = "the user's own"
-    made = melody.material(found, bars)
-    if not len(made.train) or not len(made.valid):
-        raise UserError(
-            f"The corpus has too few runs of {bars} bars in 4/4 to train and validate on; add tunes."
-        )
-    return Corpus(made.train, made.valid, name, "assets/tunes_split.json", credit, made.report)
+    return found, name, credit
 
 
 def _best(out: Path, system_id: str, watched: str) -> float:
@@ -214,23 +243,16 @@ def train(
     torch.manual_seed(seed)
     system = importlib.import_module(f"models.systems.{system_id}").System.fresh(device)
     found: Corpus = corpus if isinstance(corpus, Corpus) else system.corpus(corpus)
+    if not hasattr(system, "net"):
+        yield from _tabulate(system, found, seed, device, out)
+        return
     state = out.with_suffix(".resume")
     fit = Fit(system.net, Plan(minutes, state=state, **system.PLAN))
     context = Context(rng=np.random.default_rng([seed, fit.step]), device=device)
 
     def write(figures: Mapping[str, float]) -> None:
-        card = {
-            "system": system_id,
-            "corpus": f"{found.name}: {len(found.train)} to train, {len(found.valid)} to validate",
-            "split": found.split,
-            "attribution": found.attribution,
-            **({"report": dict(found.report)} if found.report else {}),
-            "license": "MIT",
-            "seed": seed,
-            "minutes": round(fit.seconds / 60, 1),
-            "steps": fit.step,
-            "figures_valid": {name: round(value, 4) for name, value in figures.items()},
-        }
+        card = _card(system_id, found, seed, figures)
+        card |= {"minutes": round(fit.seconds / 60, 1), "steps": fit.step}
         try:
             if figures[system.WATCHED] <= best:
                 system.save(out, card)
@@ -254,3 +276,35 @@ def train(
         if done:
             state.unlink(missing_ok=True)
             return
+
+
+def _card(
+    system_id: str, corpus: Corpus, seed: int, figures: Mapping[str, float]
+) -> dict[str, Any]:
+    """What is said beside the weights of where they come from."""
+    return {
+        "system": system_id,
+        "corpus": f"{corpus.name}: {len(corpus.train)} to train, {len(corpus.valid)} to validate",
+        "split": corpus.split,
+        "attribution": corpus.attribution,
+        **({"report": dict(corpus.report)} if corpus.report else {}),
+        "license": "MIT",
+        "seed": seed,
+        "figures_valid": {name: round(value, 4) for name, value in figures.items()},
+    }
+
+
+def _tabulate(
+    system: Any, corpus: Corpus, seed: int, device: str, out: Path
+) -> Iterator[Mapping[str, float]]:
+    """Training of a system that counts: it has no net, and is done when its `train` ends."""
+    context = Context(rng=np.random.default_rng(seed), device=device)
+    began = time.monotonic()
+    for step, record in enumerate(system.train(corpus, context), 1):
+        yield {"minutes": (time.monotonic() - began) / 60, "step": step, **record}
+    figures = dict(system.watch(corpus.valid, context))
+    try:
+        system.save(out, _card(system.card.id, corpus, seed, figures))
+    except OSError as error:
+        raise UserError(f"{out} could not be written ({error.strerror}).") from None
+    yield {"minutes": (time.monotonic() - began) / 60, **figures}

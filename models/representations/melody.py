@@ -248,7 +248,7 @@ def for_validation(tunes: Sequence[Tune]) -> list[str]:
     return [t.name for t, g in zip(tunes, groups, strict=True) if chosen(tunes[g].name)]
 
 
-def _sides(tunes: Sequence[Tune]) -> npt.NDArray[np.bool_]:
+def sides(tunes: Sequence[Tune]) -> npt.NDArray[np.bool_]:
     """[tunes]: which ones are for validation: those of the split that comes with the program, and of
     tunes it does not know the groups that `for_validation` chooses among them."""
     text = (resources.files("assets") / "tunes_split.json").read_text("utf-8")
@@ -274,7 +274,7 @@ def material(
     """
     report: Counter[str] = Counter(tunes=len(tunes))
     found = [s for i, tune in enumerate(tunes) for s in _stretches(i, tune, report)]
-    side = _sides(tunes)
+    side = sides(tunes)
     report["tunes_valid"] = int(side.sum())
     steps = bars * BAR
     seen: tuple[dict[bytes, None], dict[bytes, None]] = ({}, {})
