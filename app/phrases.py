@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.score import EMPTY, NO_CONTROLS, Notes, Score, Track, UserError
+from models.score import NO_CONTROLS, Notes, Score, Track, UserError
 from models.system import Proposal
 from models.timebase import SIXTEENTH, MeterMap, TempoMap
 
@@ -134,14 +134,18 @@ def after_music(score: Score) -> int:
     )
 
 
-def passage(steps: tuple[Notes, ...], length: int) -> Notes:
-    """Steps of `length` ticks one after the other."""
-    parts, first = [], 0
-    for k, step in enumerate(steps):
-        fresh = first + np.arange(len(step))
-        first += len(step)
-        parts.append(step.with_(onset=step.onset + k * length, id=fresh))
-    return Notes.concatenate(parts) if parts else EMPTY
+def joined(parts: Iterable[Notes]) -> Notes:
+    """One set of notes from several, their ids counted up anew."""
+    first, found = 0, []
+    for part in parts:
+        found.append(part.with_(id=first + np.arange(len(part))))
+        first += len(part)
+    return Notes.concatenate(found)
+
+
+def passage(steps: Sequence[Notes], length: int) -> Notes:
+    """Steps of `length` ticks one after the other, from tick 0 on."""
+    return joined(step.with_(onset=step.onset + k * length) for k, step in enumerate(steps))
 
 
 def kept(score: Score, notes: Notes, length: int, start: int, end: Phrase, own: bool) -> Score:
