@@ -1,0 +1,159 @@
+"""Improvising: a passage from nothing, drawn from a latent space's prior.
+
+Phrases drawn one by one are in many keys and have nothing to do with one another. A tune says something,
+then something like it, the first again, and closes; and all of it in one key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from models import attributes
+from models.coder import Coder
+from models.representations import phrase
+from models.representations.melody import BAR, FIRST, HOLD, REST, TOKENS, Tokens, pitch
+from models.representations.phrase import Line, Place
+from models.score import Key, Score
+from models.timebase import SIXTEENTH
+
+Codes = npt.NDArray[np.float32]
+
+SECTIONS = "AABA"
+OPEN, CLOSE = 2, 3
+KIN = {1: 0.7, OPEN: 0.8, CLOSE: 0.8, 4: 1.2, 5: 0.7, 6: 0.8}
+"""Phrase → how far its code turns, in radians, from that of the phrase it answers."""
+ANSWERS = {1: 0, OPEN: 0, CLOSE: 0, 4: 0, 5: 4, 6: 4}
+"""Phrase → the phrase it answers."""
+DRAWS = 8
+"""Of so many drawn the one that fits best is taken."""
+MIDDLE = 70
+"""The mean pitch of the corpus."""
+ACCENTS = np.array([6, -6, -3, -6, 0, -6, -3, -6, 3, -6, -3, -6, 0, -6, -3, -6])
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """A line for a place, its codes [N, L] and, if the score has none, its key."""
+
+    line: Line
+    codes: Codes
+    keys: tuple[Key, ...]
+
+
+def form(windows: int) -> list[int]:
+    """Which phrase each window is: sections of four, a b a with an open end and a b a with a close, and a
+    middle section of its own; the last window closes."""
+    found: list[int] = []
+    for k in range(windows):
+        section, place = divmod(k, 4)
+        middle = SECTIONS[section % 4] == "B"
+        if middle:
+            found.append((4, 5, 4, 6)[place])
+        else:
+            found.append((0, 1, 0, OPEN if section % 4 == 0 else CLOSE)[place])
+    return [*found[:-1], CLOSE] if windows > 1 else [0]
+
+
+def turned(z: Codes, noise: Codes, angle: float) -> Codes:
+    """Codes [..., L] turned by `angle` towards standard normal `noise`, as long as they were."""
+    length = np.linalg.norm(z, axis=-1, keepdims=True)
+    u = z / np.maximum(length, 1e-9)
+    side = noise - (noise * u).sum(-1, keepdims=True) * u
+    side = side / np.maximum(np.linalg.norm(side, axis=-1, keepdims=True), 1e-9)
+    out: Codes = ((np.cos(angle) * u + np.sin(angle) * side) * length).astype(np.float32)
+    return out
+
+
+def passage(
+    coder: Coder, score: Score, place: Place, temperature: float, rng: np.random.Generator
+) -> Passage:
+    """A passage for a place: its codes are from the prior, `temperature` times as far out, and it is drawn
+    at that temperature; in the score's key, or else in the first phrase's, and in the track's register."""
+    plan = form(-(-place.steps // (coder.bars * BAR)))
+    known = score.key_at(place.start)
+    shape = (DRAWS, coder.latent)
+    codes: dict[int, Codes] = {}
+    written: dict[int, Tokens] = {}
+    key = (0, 0) if known is None else (known.sharps, int(known.minor))
+    for label in sorted(set(plan)):
+        noise = rng.standard_normal(shape, np.float32)
+        if label == 0:
+            z = noise * np.float32(temperature)
+        else:
+            z = turned(codes[ANSWERS[label]][None].repeat(DRAWS, 0), noise, KIN[label])
+        draws = _drawn(coder, z, temperature, rng)
+        if label == 0 and known is None:
+            key = _clearest(draws)
+        fitted = np.stack([_in_key(d, key) for d in draws])
+        best = int(np.argmin([_cost(d, key, label) for d in fitted]))
+        codes[label], written[label] = z[best], fitted[best]
+    tokens = np.concatenate([written[label] for label in plan])[: place.steps]
+    shift = -12 * round((_middle(place) - _mean(tokens)) / 12)
+    loud = _loudness(place)
+
+    def velocity(tick: int) -> int:
+        return int(np.clip(loud + ACCENTS[tick // SIXTEENTH % BAR], 1, 127))
+
+    line = phrase.laid(phrase.made(tokens, velocity, shift), place)
+    keys = (Key(0, key[0], bool(key[1])),) if known is None and not score.length else ()
+    return Passage(line, np.stack([codes[label] for label in plan]), keys)
+
+
+def _drawn(coder: Coder, z: Codes, temperature: float, rng: np.random.Generator) -> Tokens:
+    noise = torch.from_numpy(rng.random((len(z), coder.bars * BAR), np.float32))
+    return coder.decode(torch.from_numpy(z), noise, temperature).numpy().astype(np.uint8)
+
+
+def _clearest(draws: Tokens) -> tuple[int, int]:
+    """Sharps and mode of the draw that is most in one key."""
+    sharps, minor = attributes.key(draws)
+    tension = attributes.measure(draws, sharps, minor)[:, attributes.NAMES.index("tension")]
+    best = int(np.where((draws >= FIRST).any(-1), tension, np.inf).argmin())
+    return int(sharps[best]), int(minor[best])
+
+
+def _in_key(tokens: Tokens, key: tuple[int, int]) -> Tokens:
+    """Tokens [T] transposed to where they fit a key best, no further than need be."""
+    shifts = np.array(sorted(range(-6, 6), key=abs))
+    moved = np.where(tokens >= FIRST, tokens.astype(np.int64) + shifts[:, None], tokens)
+    moved = np.where((moved < FIRST) & (tokens >= FIRST), moved + 12, moved)
+    moved = np.where(moved >= TOKENS, moved - 12, moved).astype(np.uint8)
+    tension = attributes.measure(moved, *key)[:, attributes.NAMES.index("tension")]
+    return np.asarray(moved[int((tension + 1e-3 * np.abs(shifts)).argmin())])
+
+
+def _cost(tokens: Tokens, key: tuple[int, int], label: int) -> float:
+    """How badly a phrase [T] fits its place: far from its key, empty, or an end that is none."""
+    onset = np.flatnonzero(tokens >= FIRST)
+    if len(onset) < 2 * len(tokens) // BAR:
+        return 10.0
+    cost = float(attributes.measure(tokens[None], *key)[0, attributes.NAMES.index("tension")])
+    if label == CLOSE:
+        tonic = (key[0] * 7 + (9 if key[1] else 0)) % 12
+        away = int(pitch(tokens[onset[-1]]) - tonic) % 12
+        cost += {0: 0.0, 7: 0.6, 4 - key[1]: 0.5}.get(away, 1.0)
+        held = int((tokens[onset[-1] :] == HOLD).sum()) + 1
+        cost += 0.0 if held >= 4 else 0.3
+    elif tokens[-1] == REST:
+        cost += 0.05
+    return cost
+
+
+def _mean(tokens: Tokens) -> float:
+    sung = pitch(tokens)
+    return float(sung[sung >= 0].mean()) if (sung >= 0).any() else MIDDLE
+
+
+def _middle(place: Place) -> float:
+    """Where the track's music lies."""
+    notes = place.track.notes
+    return float(np.median(notes.pitch)) if len(notes) else MIDDLE
+
+
+def _loudness(place: Place) -> int:
+    notes = place.track.notes
+    return int(np.median(notes.velocity)) if len(notes) else 80
