@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from PySide6.QtCore import QObject, Signal
 
 from app.bridge import Bridge
+from app.phrases import after_music
 from app.session import Session
 from engine import messages
 from engine.worker import Engine, Load
@@ -20,6 +21,7 @@ VERBS: dict[Task, tuple[str, str]] = {
     Task.CONTINUE: ("Continue", "Go on where the music ends"),
     Task.ACCOMPANY: ("Accompany", "Write the other voices to the active track"),
     Task.REGENERATE: ("Regenerate", "Write the ticked voices anew in the marked bars"),
+    Task.INTERPOLATE: ("Interpolate", "Lead from one phrase to another, as set in the Path panel"),
     Task.RESHAPE: (
         "Reshape",
         "Push a phrase towards denser, higher, calmer …, with the Shape panel",
@@ -45,13 +47,14 @@ class Plan:
     sentence: str
     region: Region | None = None
     melody: int | None = None
+    phrases: tuple[Score, ...] = ()
 
 
 def whole_bars(score: Score) -> tuple[int, int] | None:
     """All bars of the score that hold music, as ticks; None for an empty score."""
     if not score.length:
         return None
-    return 0, score.meter.bar_start(score.meter.position(score.length - 1).bar + 1)
+    return 0, after_music(score)
 
 
 def bars_text(score: Score, start: int, end: int) -> str:
@@ -106,6 +109,8 @@ def _own(score: Score, card: Card, span: tuple[int, int], melody: int | None) ->
 def plan(session: Session, card: Card, task: Task, bars: int) -> Plan:
     """What `task` would do with what is marked now."""
     score, ticked = session.document.score, session.ticked
+    if task is Task.INTERPOLATE:
+        return _plan_path(session)
     music = whole_bars(score)
     span = session.span or music
     if task in (Task.CREATE, Task.CONTINUE):
@@ -142,6 +147,23 @@ def plan(session: Session, card: Card, task: Task, bars: int) -> Plan:
     if not ticked:
         return Plan("Tick the voices that may change, at the left.")
     return Plan(f"Rewrite {_names(score, ticked)} in {where}.", Region(*span, ticked))
+
+
+def _plan_path(session: Session) -> Plan:
+    """From A to B, after the music, on A's track (the active one when A comes from elsewhere)."""
+    score = session.document.score
+    a, b = session.ends
+    if a is None or b is None:
+        missing = " and ".join(n for n, end in (("A", a), ("B", b)) if end is None)
+        return Plan(f"Set {missing} in the Path panel (F6) first.")
+    ids = {t.id for t in score.tracks}
+    track = a.track if a.track in ids else session.active_track
+    start = after_music(score)
+    return Plan(
+        f"Lead from A ({a.source}) to B ({b.source}).",
+        Region(start, start + max(a.length, b.length), frozenset({track} & ids)),
+        phrases=(a.score, b.score),
+    )
 
 
 class Composer(QObject):
@@ -183,6 +205,7 @@ class Composer(QObject):
                 wishes.seed,
                 wishes.count,
                 found.melody,
+                found.phrases,
             ),
         )
 
