@@ -198,8 +198,12 @@ ACTIONS: tuple[Action, ...] = (
             lambda w, task=task: w.compose.choose_task(task),  # type: ignore[misc]
             separate=number == 1,
         )
-        for number, task in enumerate(
-            (Task.CREATE, Task.CONTINUE, Task.ACCOMPANY, Task.REGENERATE), start=1
+        for number, task in (
+            (1, Task.CREATE),
+            (2, Task.CONTINUE),
+            (3, Task.ACCOMPANY),
+            (4, Task.REGENERATE),
+            (6, Task.RESHAPE),
         )
     ),
     Action(
@@ -218,6 +222,15 @@ ACTIONS: tuple[Action, ...] = (
         ("Ctrl+Shift+U",),
         "Mark no bars",
         lambda w: w.session.set_span(None),
+    ),
+    Action(
+        "place_phrase",
+        "Compose",
+        "Place the phrase on the map",
+        ("Ctrl+Shift+P",),
+        "Show where the selected notes, or the marked bars of a voice, lie on the latent map",
+        lambda w: w.place_phrase(),
+        separate=True,
     ),
     Action(
         "hear",
@@ -331,6 +344,15 @@ ACTIONS: tuple[Action, ...] = (
         "Show systems and proposals",
         lambda w: w.toggle_compose(),
         checked=lambda w: w.dock_shown("compose"),
+    ),
+    Action(
+        "show_shape",
+        "View",
+        "Shape",
+        ("F5",),
+        "Push a phrase by sliders, or drag it over the latent map",
+        lambda w: w.toggle_dock("shape"),
+        checked=lambda w: w.dock_shown("shape"),
     ),
     Action(
         "full_screen",

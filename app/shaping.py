@@ -280,6 +280,16 @@ class Shaper(QObject):
                 settled=settled,
             )
 
+    @property
+    def shaped(self) -> bool:
+        """Whether a shaped phrase is there to be kept."""
+        return self._live is not None
+
+    def keep(self) -> None:
+        """Make the shaped phrase part of the piece, as one undo step."""
+        if self._live is not None:
+            self._session.keep((self._live, 0))
+
     def settle(self) -> None:
         """The hand has let go: play what has come of it once from its beginning."""
         if self._request is not None:
@@ -302,13 +312,13 @@ class Shaper(QObject):
         """Where the phrase lies as it is pushed now, None while its home is not known."""
         if self.home is None or self.space is None:
             return None
-        x, y = np.asarray(self.home) + self._shift + self._leaning()
+        x, y = np.asarray(self.home) + self._shift + self._leaning(self.sliders)
         return float(x), float(y)
 
-    def _leaning(self) -> npt.NDArray[np.float64]:
-        """How far the sliders move the phrase on the map."""
+    def _leaning(self, sliders: Mapping[str, float]) -> npt.NDArray[np.float64]:
+        """How far sliders move a phrase on the map."""
         assert self.space is not None
-        amounts = np.array([self.sliders.get(name, 0.0) for name in attributes.NAMES])
+        amounts = np.array([sliders.get(name, 0.0) for name in attributes.NAMES])
         return np.asarray(amounts @ self.space.direction @ self.space.map_axes.T, np.float64)
 
     def _take_up(self) -> None:
@@ -397,8 +407,10 @@ class Shaper(QObject):
         self.measured = {n: figures[n] for n in attributes.NAMES if n in figures}
         if not pushed:
             self.own = self.measured
-        if "map_x" in figures and self.home is None and not any(sliders.values()):
-            self.home = (figures["map_x"] - shift[0], figures["map_y"] - shift[1])
+        if "map_x" in figures and self.home is None:
+            there = np.array([figures["map_x"], figures["map_y"]])
+            x, y = there - shift - self._leaning(sliders)
+            self.home = (float(x), float(y))
         if pushed and self.pushed:
             assert self.card is not None
             if self._live is None:

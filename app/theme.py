@@ -64,6 +64,18 @@ VOICES: tuple[str, ...] = (
 )
 """Colours of the tracks, in order; the ninth track starts again."""
 
+RAMP: tuple[str, ...] = (
+    "#3b528b",
+    "#2c728e",
+    "#21918c",
+    "#28ae80",
+    "#5ec962",
+    "#addc30",
+    "#fde725",
+)
+"""From little to much: viridis (van der Walt & Smith 2015) without its darkest quarter, which a dark ground
+would swallow. Its lightness rises evenly, so that it reads the same for every colour blindness."""
+
 
 @cache
 def colour(name: str) -> QColor:
@@ -86,6 +98,13 @@ def blend(a: str, b: str, share: float) -> QColor:
         round(first.green() + (second.green() - first.green()) * share),
         round(first.blue() + (second.blue() - first.blue()) * share),
     )
+
+
+def ramp(share: float) -> QColor:
+    """The colour `share` (0–1) of the way through RAMP."""
+    at = min(max(share, 0.0), 1.0) * (len(RAMP) - 1)
+    low = min(int(at), len(RAMP) - 2)
+    return blend(RAMP[low], RAMP[low + 1], round(at - low, 3))
 
 
 def luminance(shade: QColor) -> float:

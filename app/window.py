@@ -29,11 +29,13 @@ from app import dialogs
 from app.actions import ACTIONS, MENUS, Action
 from app.banner import Banner
 from app.composer import Composer, whole_bars
+from app.controllers import Controllers
 from app.errands import Errands
 from app.files import Files, demo, excerpt
 from app.panels.common import Elided, mark, tool
 from app.panels.devices import DevicesDialog
 from app.panels.proposals import ProposalsPanel
+from app.panels.shape import ShapePanel
 from app.panels.systems import ComposePanel
 from app.panels.tracks import TracksPanel
 from app.panels.transport import TransportBar
@@ -43,6 +45,7 @@ from app.pianoroll.viewport import MARGIN_PX
 from app.player import Link, OpenLink, Player, port_title
 from app.scoreview import ScoreView
 from app.session import Session
+from app.shaping import Shaper, Spaces, shipped
 from engine import exchange, playback
 from engine.document import Change
 from engine.worker import Load
@@ -50,6 +53,7 @@ from models import catalogue
 from models.card import Card, Task
 
 FIRST_SIZE = (1280, 720)
+SHAPE_PX, TRAY_PX = 540, 90
 
 
 def open_link(emit: Callable[[playback.Event], None]) -> Link:
@@ -62,7 +66,8 @@ class Window(QMainWindow):
     """Everything the user sees. Sound and score start after the first painting.
 
     `settings` remembers geometry, recent files and the last document. `load` is handed to the engine,
-    `link` opens the transport, `cards` are the systems offered: tests bring their own.
+    `link` opens the transport, `cards` are the systems offered, `spaces` finds their latent spaces: tests
+    bring their own.
     """
 
     session: Session
@@ -80,6 +85,7 @@ class Window(QMainWindow):
         cards: Sequence[Card] | None = None,
         load: Load | None = None,
         link: OpenLink = open_link,
+        spaces: Spaces = shipped,
         rng: np.random.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -90,6 +96,7 @@ class Window(QMainWindow):
         self.setDockNestingEnabled(True)
         self._started = False
         self._revealed = 0
+        self._roomy = False
         self._devices: DevicesDialog | None = None
         self._actions: dict[str, QAction] = {}
         self._docks: dict[str, QDockWidget] = {}
@@ -97,16 +104,16 @@ class Window(QMainWindow):
         self.files = Files(session, self.errands, settings, self)
         self.composer = Composer(session, load=load)
         self.player = Player(session, link)
+        cards, rng = catalogue.cards() if cards is None else cards, rng or np.random.default_rng()
+        self.shaper = Shaper(session, self.composer, self.errands, spaces=spaces, rng=rng)
+        self.controllers = Controllers(settings, self)
 
         self.roll = PianoRoll(session)
         self.tracks = TracksPanel(session)
         self.transport = TransportBar(session)
-        self.compose = ComposePanel(
-            session,
-            self.composer,
-            catalogue.cards() if cards is None else cards,
-            rng or np.random.default_rng(),
-        )
+        self.compose = ComposePanel(session, self.composer, cards, rng)
+        self.compose.pushes = self.shaper.pushes
+        self.shape = ShapePanel(session, self.shaper, self.controllers, cards)
         self.proposals = ProposalsPanel(session)
         self.score_view = ScoreView(session)
         self.banner = Banner(self.roll)
@@ -134,6 +141,9 @@ class Window(QMainWindow):
         self._dock("tracks", "Voices", self.tracks, self.tracks.header, left)
         self._dock("compose", "Compose", self.compose, self.compose.header, right)
         self._dock("proposals", "Proposals", self.proposals, self.proposals.header, right)
+        self._dock("shape", "Shape", self.shape, self.shape.header, right)
+        self.tabifyDockWidget(self._docks["compose"], self._docks["shape"])
+        self._docks["shape"].hide()
         self._dock("score", "Score", self.score_view, self.score_view.header, bottom)
         for corner, area in (
             (Qt.Corner.BottomLeftCorner, left),
@@ -145,6 +155,7 @@ class Window(QMainWindow):
         self.resizeDocks([self._docks["tracks"], self._docks["compose"]], [232, 300], horizontal)
         self.resizeDocks([self._docks["compose"], self._docks["proposals"]], [446, 190], vertical)
         self.resizeDocks([self._docks["score"]], [196], vertical)
+        self._docks["shape"].visibilityChanged.connect(self._make_room)
         self.hint, self.device, self.busy = Elided("", "dim"), QLabel(), QLabel()
         mark(self.device, "dim")
         mark(self.busy, "dim")
@@ -234,6 +245,9 @@ class Window(QMainWindow):
         transport.rewind.connect(lambda: session.seek(0))
         transport.loop.connect(lambda _: self.toggle_loop())
         transport.devices.connect(self.show_devices)
+        self.shape.devices.connect(self.show_devices)
+        player.controlled.connect(self.controllers.heard)
+        self.compose.system_chosen.connect(self.shape.choose)
 
     def _restore(self) -> None:
         geometry, state = self._settings.value("geometry"), self._settings.value("docks")
@@ -475,10 +489,25 @@ class Window(QMainWindow):
         return not self._docks[name].isHidden()
 
     def toggle_dock(self, *names: str) -> None:
-        """Open or close docks together."""
+        """Open or close docks together; those that open come before others on their tabs."""
         show = not self.dock_shown(names[0])
         for name in names:
             self._docks[name].setVisible(show)
+            if show:
+                self._docks[name].raise_()
+
+    def _make_room(self, shown: bool) -> None:
+        """The map and its sliders need more height than the tray, the first time they are shown."""
+        if shown and not self._roomy:
+            self._roomy = True
+            docks = [self._docks["shape"], self._docks["proposals"]]
+            self.resizeDocks(docks, [SHAPE_PX, TRAY_PX], Qt.Orientation.Vertical)
+
+    def place_phrase(self) -> None:
+        """Show where the phrase that is chosen lies on the latent map."""
+        if not self.dock_shown("shape"):
+            self.toggle_dock("shape")
+        self.shaper.place_phrase()
 
     def toggle_compose(self) -> None:
         """Open or close the compose panel and the tray."""

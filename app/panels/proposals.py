@@ -81,9 +81,12 @@ class Preview(QWidget):
 
 def figures_text(candidate: Candidate) -> str:
     """What the system thinks of its candidate, e.g. "0.41 nats/note"."""
+    figures = candidate.proposal.figures
+    if "changed" in figures:  # of a latent system, whose other figures the Shape panel shows
+        return f"{figures['changed']:.0%} changed"
     return " · ".join(
         f"{value:.2f} {name.replace('_per_', '/').replace('_', ' ')}"
-        for name, value in candidate.proposal.figures.items()
+        for name, value in figures.items()
     )
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
+from PySide6.QtCore import (
+    QAbstractListModel,
+    QModelIndex,
+    QPersistentModelIndex,
+    QRect,
+    QSize,
+    Qt,
+    Signal,
+)
 from PySide6.QtGui import QFont, QPainter
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -124,10 +132,12 @@ class CardDelegate(QStyledItemDelegate):
 
 
 class ComposePanel(QWidget):
-    """Choose a system and a task, set its parameters, generate, stop.
+    """Choose a system and a task, set its parameters, generate, stop. `system_chosen(id)` follows the choice.
 
     `pushes` gives the values of the parameters that the Shape panel serves.
     """
+
+    system_chosen = Signal(str)
 
     def __init__(
         self,
@@ -343,6 +353,7 @@ class ComposePanel(QWidget):
             self.tasks[self._task].setChecked(True)
         self._show_form(self._values.get(card.id))
         self.refresh()
+        self.system_chosen.emit(card.id)
 
     def _show_form(self, values: dict[str, Value] | None) -> None:
         assert self.card is not None

@@ -14,6 +14,7 @@ from pytestqt.qtbot import QtBot
 from app import theme
 from app.player import Link, Message
 from app.session import Session
+from app.shaping import Spaces, shipped
 from app.window import Window
 from engine import playback
 from engine.document import Document
@@ -94,6 +95,7 @@ def open_window(
     toy: ToySystem | None = None,
     cards: tuple[Card, ...] = CARDS,
     link: Callable[[Callable[[playback.Event], None]], Link] = RecordingLink,
+    spaces: Spaces = shipped,
     width: int = 1280,
     height: int = 720,
 ) -> Window:
@@ -110,6 +112,7 @@ def open_window(
         cards=cards,
         load=lambda _name, _device: system,
         link=link,
+        spaces=spaces,
         rng=np.random.default_rng(0),
     )
     window.resize(width, height)
