@@ -23,24 +23,22 @@ class Chooser:
         masked: bool,
         sounding: Tensor | None = None,
     ) -> None:
-        self.noise = noise if temperature > 0 else None
+        self.noise = noise.double() if noise is not None and temperature > 0 else None
         self.temperature = temperature
         self.masked = masked
         self.silent = torch.ones(batch, dtype=torch.bool) if sounding is None else ~sounding
 
     def __call__(self, logits: Tensor, step: int) -> Tensor:
-        """Tokens [B] of step `step` for logits [B, TOKENS]."""
+        """Tokens [B] of step `step` for logits [B, TOKENS], which may be changed."""
         if self.masked:
-            never = torch.zeros_like(logits)
-            never[:, HOLD] = torch.where(self.silent, -torch.inf, 0.0)
-            logits = logits + never
+            logits[:, HOLD].masked_fill_(self.silent, -torch.inf)
         if self.noise is None:
             token = logits.argmax(-1)
         else:
-            shares = torch.softmax(logits.double() / self.temperature, -1).cumsum(-1)
-            drawn = self.noise[:, step : step + 1].double() * shares[:, -1:]
+            shares = torch.softmax(logits.double() / self.temperature, -1).cumsum_(-1)
+            drawn = self.noise[:, step : step + 1] * shares[:, -1:]
             # The first token whose cumulated share exceeds the number drawn; one of no share never does.
-            token = torch.searchsorted(shares, drawn, right=True)[:, 0]
-            token = token.clamp(max=logits.shape[-1] - 1)
-        self.silent = (token == REST) | (self.silent & (token == HOLD))
+            token = (shares <= drawn).sum(-1).clamp_(max=logits.shape[-1] - 1)
+        if self.masked:
+            self.silent = (token == REST) | (self.silent & (token == HOLD))
         return token
