@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from models.card import Card, Task, Value
-from models.score import Region, Score, Track, UserError
+from models.representations import phrase
+from models.score import EMPTY, Region, Score, Track, UserError
 from models.system import Ask
+from models.timebase import MeterMap
 
 MAX_BARS = 2000
 MAX_COUNT = 64
 CREATE_BARS, CONTINUE_BARS = 16, 4
+BLENDS = (Task.INTERPOLATE, Task.RESHAPE, Task.REGENERATE)
+"""The tasks that a second piece has a meaning for."""
 
 
 def bars(text: str) -> tuple[int, int]:
@@ -84,6 +89,7 @@ def ask(
     name: str,
     *,
     second: Score | None = None,
+    second_name: str = "the second piece",
     region: str | None = None,
     voices: Sequence[str] = (),
     bar_count: int | None = None,
@@ -91,11 +97,13 @@ def ask(
     seed: int = 0,
     count: int = 1,
 ) -> Ask:
-    """The request a command line describes; `name` is what a UserError calls the input.
+    """The request a command line describes; the names are what a UserError calls the pieces.
 
     create: `bar_count` bars (16 unless said) from nothing, or the region of the score given.
     continue: `bar_count` bars (4 unless said) from the beat after the last note.
     accompany: a melody, as long as it is. The others: the whole piece unless there is a region.
+    interpolate: from the bars of the first piece to all of the second, as a piece of its own; reshape and
+    regenerate take the second piece into the average they start from.
     Without `voices`, create and accompany make tracks of their own, and the others may write them all.
     """
     if task not in card.tasks:
@@ -111,8 +119,10 @@ def ask(
         raise UserError(f"--seed {seed}: give a whole number that is not negative.")
     if score is None and task is not Task.CREATE:
         raise UserError(f"{task} needs music to start from; name a file with --input.")
-    if (second is None) == (task is Task.INTERPOLATE):
-        raise UserError("interpolate, and nothing else, takes two pieces: --input and --input-b.")
+    if second is None and task is Task.INTERPOLATE:
+        raise UserError("interpolate takes two pieces; name the second with --input-b.")
+    if second is not None and task not in BLENDS:
+        raise UserError(f"{task} takes one piece; leave --input-b out.")
     score = score or Score()
     if task is Task.CREATE and region is None:
         start, end = 0, score.meter.bar_start((bar_count or CREATE_BARS) + 1)
@@ -125,6 +135,13 @@ def ask(
     score, ids = tracks(score, voices, card)
     if not voices and task not in (Task.CREATE, Task.ACCOMPANY):
         ids = frozenset(t.id for t in score.tracks)
+    values = card.values(params)
+    phrases: tuple[Score, ...] = ()
+    if second is not None:
+        phrases = _phrases((score, Region(start, end, ids), name), (second, second_name))
+    if task is Task.INTERPOLATE:
+        score, target = _path(card, phrases, (name, second_name), values)
+        return Ask(task, score, target, values, seed, count, phrases=phrases)
     melody = None
     if task is Task.ACCOMPANY:
         others = [t for t in score.tracks if t.id not in ids and len(t.notes)]
@@ -137,12 +154,41 @@ def ask(
         task,
         score,
         Region(start, end, ids),
-        params=card.values(params),
+        params=values,
         seed=seed,
         count=count,
         melody=melody,
-        phrases=(score, second) if second is not None else (),
+        phrases=phrases,
     )
+
+
+def _phrases(first: tuple[Score, Region, str], second: tuple[Score, str]) -> tuple[Score, Score]:
+    """The melody in a region of one piece and that of another; UserError when one is missing."""
+    score, region, name = first
+    marked = replace(score, tracks=tuple(t for t in score.tracks if t.id in region.tracks))
+    found = []
+    for piece, start, end, called in (
+        (marked, region.start, region.end, name),
+        (second[0], 0, max(second[0].length, 1), second[1]),
+    ):
+        track = phrase.melody_track(piece, start, end)
+        if track is None:
+            raise UserError(f"{called} has no notes there; choose bars and voices with a melody.")
+        found.append(phrase.excerpt(piece, track, start, end))
+    return found[0], found[1]
+
+
+def _path(
+    card: Card, phrases: tuple[Score, ...], names: tuple[str, str], values: Mapping[str, Value]
+) -> tuple[Score, Region]:
+    """An empty piece that sounds like the first of two phrases, as long as the way to the other."""
+    track = phrases[0].tracks[0]
+    lines = [phrase.alone(p, card.name, called) for p, called in zip(phrases, names, strict=True)]
+    steps = values.get("steps")
+    count = steps if isinstance(steps, int) else 2
+    length = count * max(line.bars for line in lines) * phrase.BAR_TICKS
+    score = replace(phrases[0], tracks=(track.with_notes(EMPTY),), meter=MeterMap())
+    return score, Region(0, length, frozenset({track.id}))
 
 
 def _after(score: Score, count: int) -> tuple[int, int]:

@@ -124,6 +124,7 @@ def generate(arguments: argparse.Namespace) -> None:
         exchange.read(source) if source else None,
         str(source),
         second=exchange.read(Path(arguments.input_b)) if arguments.input_b else None,
+        second_name=arguments.input_b or "",
         region=arguments.region,
         voices=[v.strip() for v in arguments.voices.split(",")] if arguments.voices else (),
         bar_count=arguments.bars,
@@ -288,11 +289,21 @@ def _generate_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", metavar="TASK", choices=[t.value for t in Task])
     parser.add_argument("-o", "--output", required=True, metavar="OUT")
     parser.add_argument("--input", metavar="A", help="the music to start from")
-    parser.add_argument("--input-b", metavar="B", help="the other end of an interpolation")
-    parser.add_argument("--region", metavar="BAR:BAR", help="first and last bar, as printed")
+    parser.add_argument(
+        "--input-b",
+        metavar="B",
+        help="the other end of an interpolation; reshape and regenerate start from the average of A and B",
+    )
+    parser.add_argument("--region", metavar="BAR:BAR", help="first and last bar of A, as printed")
     parser.add_argument("--voices", metavar="NAME,NAME", help="the tracks that may change")
     parser.add_argument("--bars", type=int, metavar="N", help="how many to create or continue with")
-    parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="as `ricercar systems` lists them, e.g. steps=10 or density=+2; may be repeated",
+    )
     parser.add_argument("--count", type=int, default=1, metavar="N", help="candidates")
     _device_words(parser)
     _json_word(parser)

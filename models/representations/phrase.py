@@ -15,7 +15,18 @@ import numpy.typing as npt
 
 from models.representations import melody
 from models.representations.melody import BAR, HOLD, REST, Tokens
-from models.score import EMPTY, Column, Mask, Notes, Region, Score, Track, UserError
+from models.score import (
+    EMPTY,
+    LAST_TICK,
+    NO_CONTROLS,
+    Column,
+    Mask,
+    Notes,
+    Region,
+    Score,
+    Track,
+    UserError,
+)
 from models.timebase import SIXTEENTH, MeterMap, TempoMap
 
 BAR_TICKS = BAR * SIXTEENTH
@@ -28,30 +39,31 @@ COMMON, HALVES = ((4, 4), (2, 2)), (2, 4)
 DRUMS = 9
 
 
-def grid(meter: MeterMap, start: int, end: int, name: str) -> tuple[int, int]:
+def grid(meter: MeterMap, start: int, end: int, name: str, of: str = "") -> tuple[int, int]:
     """The tick of the first step and the number of bars of 16 steps for the ticks [start, end).
 
     It begins at the barline at or before `start`; two bars of 2/4 are one of 4/4. An upbeat is left out, as
-    it was in training. UserError, with `name` for the system, for other metres and changes of metre.
+    it was in training. UserError, with `name` for the system and `of` (" of B") for what the bars are of,
+    for other metres and changes of metre.
     """
     upbeat = start < meter.pickup
     origin = meter.pickup if upbeat else start - meter.position(start).offset
     if end <= origin:
         raise UserError(f"{name} needs a whole bar; mark the bar after the upbeat, too.")
     if end - origin > MOST_BARS * BAR_TICKS:
-        raise UserError(f"{name} takes {MOST_BARS} bars at most; mark fewer.")
+        raise UserError(f"{name} takes {MOST_BARS} bars{of} at most; mark fewer.")
     tick, halves = origin, meter.at(origin) == HALVES
     while tick < end:
         metre, here = meter.at(tick), meter.position(tick)
         if metre not in COMMON and metre != HALVES:
             raise UserError(
-                f"{name} knows 4/4, 2/2 and 2/4, and bar {here.bar} is in {metre[0]}/{metre[1]}; "
+                f"{name} knows 4/4, 2/2 and 2/4, and bar {here.bar}{of} is in {metre[0]}/{metre[1]}; "
                 "mark bars in one of those."
             )
         full = BAR_TICKS // 2 if halves else BAR_TICKS
         if here.length != full:
             raise UserError(
-                f"{name} needs bars of one metre, and it changes at bar {here.bar}; mark those before "
+                f"{name} needs bars of one metre, and it changes at bar {here.bar}{of}; mark those before "
                 "or those after."
             )
         tick += full
@@ -162,18 +174,25 @@ def folded(pitch: npt.ArrayLike) -> Column:
     return np.where(p < 0, p + 12 * -(p // 12), p)
 
 
-def alone(score: Score, name: str) -> Line:
+def melody_track(score: Score, start: int, end: int) -> Track | None:
+    """The first track, drums aside, that sounds in [start, end)."""
+    sung = (t for t in score.tracks if t.channel != DRUMS)
+    return next((t for t in sung if t.notes.sounding(start, end).any()), None)
+
+
+def alone(score: Score, name: str, called: str = "A phrase") -> Line:
     """The melody of the first track with notes of a score that is a phrase, from its first bar on.
 
-    UserError when it has no notes or another metre than models know.
+    UserError, with `name` for the system and what the phrase is `called`, when it has no notes or another metre
+    than models know.
     """
-    track = next((t for t in score.tracks if len(t.notes) and t.channel != DRUMS), None)
+    track = melody_track(score, 0, LAST_TICK)
     if track is None:
-        raise UserError("A phrase has no notes; choose one with a melody.")
-    start, bars = grid(score.meter, 0, track.notes.length, name)
+        raise UserError(f"{called} has no notes; choose one with a melody.")
+    start, bars = grid(score.meter, 0, track.notes.length, name, f" of {called}")
     notes = track.notes.where(track.notes.onset >= start)
     if not len(notes):
-        raise UserError(f"{name} needs a whole bar; mark the bar after the upbeat, too.")
+        raise UserError(f"{called} is an upbeat alone, and {name} needs a whole bar; take more.")
     top = skyline(notes)
     line = hear(notes.where(top), start, bars * BAR, np.zeros(int(top.sum()), bool))
     return replace(line, foreign=True, under=notes.where(~notes.having(line.notes.id)))
@@ -190,7 +209,7 @@ def excerpt(score: Score, track: Track, start: int, end: int) -> Score:
     numerator, denominator = score.meter.at(start)
     upbeat = max(0, score.meter.pickup - start)
     return Score(
-        (replace(track, notes=notes, controls=type(track.controls)()),),
+        (replace(track, notes=notes, controls=NO_CONTROLS),),
         TempoMap.constant(score.tempo.bpm(start)),
         MeterMap(
             numerator=np.array([numerator]), denominator=np.array([denominator]), pickup=upbeat

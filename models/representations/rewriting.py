@@ -21,7 +21,8 @@ Wall = tuple[int, int]
 
 @dataclass(frozen=True)
 class _Note:
-    """One note on its way: ticks of the score; `kept`: as it was played."""
+    """One note on its way: ticks of the score; `kept`: it begins as it was played; `lasting`: it ends
+    elsewhere."""
 
     onset: int
     end: int
@@ -29,6 +30,7 @@ class _Note:
     velocity: int
     voice: int = 0
     kept: bool = False
+    lasting: bool = False
 
 
 def write(line: Line, tokens: Tokens, place: Place) -> Notes:
@@ -131,15 +133,19 @@ def _again(
             continue
         note = played[index]
         ended = whole and (note.end <= barrier + HALF or alike)
-        yield note if ended or index != cell[-1] else replace(note, end=barrier)
+        yield note if ended or index != cell[-1] else replace(note, end=barrier, lasting=True)
 
 
 def _collected(place: Place, found: Sequence[_Note], foreign: bool) -> Notes:
     """The notes in their region, new ones cut where something stays, with those that come back."""
     stays = [(n.onset, n.end) for n in _notes(place.stays)]
-    kept = [n for n in found if n.kept]
+    kept = [n for n in found if n.kept and not n.lasting]
     if foreign:
         kept = list(_fitted(kept, place.region, stays))
+    begins = sorted([b for b, _ in stays] + [n.onset for n in kept] + [place.region.end])
+    for n in found:
+        if n.lasting:
+            kept.append(replace(n, end=min(n.end, begins[bisect_right(begins, n.onset)])))
     under: dict[int, list[Wall]] = {}
     for n in _notes(place.beneath):
         under.setdefault(n.pitch, []).append((n.onset, n.end))

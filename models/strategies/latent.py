@@ -331,7 +331,7 @@ def _interpolate(coder: Coder, ask: Ask, values: Values, context: Context) -> St
         raise UserError(f"{name} needs two phrases, A and B, to go from one to the other.")
     space = space_of(coder, context)
     steps, exact = int(_number(values, "steps")), values["ends"] == "exact"
-    ends = [phrase.alone(score, name) for score in ask.phrases]
+    ends = [phrase.alone(p, name, called) for p, called in zip(ask.phrases, "AB", strict=True)]
     length = max(line.bars for line in ends) * BAR_TICKS
     start, end = ask.region.start, ask.region.start + steps * length
     if end > ask.region.end:
