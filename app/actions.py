@@ -203,6 +203,7 @@ ACTIONS: tuple[Action, ...] = (
             (2, Task.CONTINUE),
             (3, Task.ACCOMPANY),
             (4, Task.REGENERATE),
+            (5, Task.INTERPOLATE),
             (6, Task.RESHAPE),
         )
     ),
@@ -231,6 +232,26 @@ ACTIONS: tuple[Action, ...] = (
         "Show where the selected notes, or the marked bars of a voice, lie on the latent map",
         lambda w: w.place_phrase(),
         separate=True,
+    ),
+    *(
+        Action(
+            f"set_{letter.lower()}",
+            "Compose",
+            f"Set {letter}",
+            (f"Alt+{letter}",),
+            f"Take the bars of the selected notes, or the marked bars, as {letter} of a path",
+            lambda w, index=index: w.set_end(index),  # type: ignore[misc]
+            separate=index == 0,
+        )
+        for index, letter in enumerate("AB")
+    ),
+    Action(
+        "make_path",
+        "Compose",
+        "Make the path",
+        ("Ctrl+P",),
+        "Lead from A to B, step by step",
+        lambda w: w.make_path(),
     ),
     Action(
         "hear",
@@ -353,6 +374,15 @@ ACTIONS: tuple[Action, ...] = (
         "Push a phrase by sliders, or drag it over the latent map",
         lambda w: w.toggle_dock("shape"),
         checked=lambda w: w.dock_shown("shape"),
+    ),
+    Action(
+        "show_path",
+        "View",
+        "Path",
+        ("F6",),
+        "Lead from one phrase to another, and scrub through the steps",
+        lambda w: w.toggle_dock("path"),
+        checked=lambda w: w.dock_shown("path"),
     ),
     Action(
         "full_screen",

@@ -15,6 +15,7 @@ from engine.worker import Engine, Load
 from models.card import Card, Task, Value
 from models.score import Region, Score, UserError
 from models.system import Ask
+from models.timebase import PPQ
 
 VERBS: dict[Task, tuple[str, str]] = {
     Task.CREATE: ("Create", "Write new music from nothing"),
@@ -28,6 +29,9 @@ VERBS: dict[Task, tuple[str, str]] = {
     ),
 }
 """The tasks the window can put together a request for: their names and what they mean to a musician."""
+
+LONG_BAR = 4 * PPQ
+"""A bar of 4/4, which systems may make of shorter ones."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def plan(session: Session, card: Card, task: Task, bars: int) -> Plan:
     """What `task` would do with what is marked now."""
     score, ticked = session.document.score, session.ticked
     if task is Task.INTERPOLATE:
-        return _plan_path(session)
+        return _plan_path(session, card)
     music = whole_bars(score)
     span = session.span or music
     if task in (Task.CREATE, Task.CONTINUE):
@@ -149,8 +153,11 @@ def plan(session: Session, card: Card, task: Task, bars: int) -> Plan:
     return Plan(f"Rewrite {_names(score, ticked)} in {where}.", Region(*span, ticked))
 
 
-def _plan_path(session: Session) -> Plan:
-    """From A to B, after the music, on A's track (the active one when A comes from elsewhere)."""
+def _plan_path(session: Session, card: Card) -> Plan:
+    """From A to B, after the music, on A's track (the active one when A comes from elsewhere).
+
+    The region has room for the longest path there may be: the proposal says how much of it it takes.
+    """
     score = session.document.score
     a, b = session.ends
     if a is None or b is None:
@@ -159,9 +166,11 @@ def _plan_path(session: Session) -> Plan:
     ids = {t.id for t in score.tracks}
     track = a.track if a.track in ids else session.active_track
     start = after_music(score)
+    steps = next((int(p.maximum) for p in card.params if p.name == "steps"), 1)
+    bars = -(-max(a.length, b.length) // LONG_BAR)
     return Plan(
         f"Lead from A ({a.source}) to B ({b.source}).",
-        Region(start, start + max(a.length, b.length), frozenset({track} & ids)),
+        Region(start, start + steps * bars * LONG_BAR, frozenset({track} & ids)),
         phrases=(a.score, b.score),
     )
 

@@ -98,8 +98,9 @@ class Player(QObject):
         else:
             self.play()
 
-    def play(self, tick: int | None = None) -> None:
-        """Play from `tick`, or the playhead; from the beginning when that is the end."""
+    def play(self, tick: int | None = None, until: int | None = None) -> None:
+        """Play from `tick`, or the playhead (from the beginning when that is the end), up to `until`, or
+        the end of the music."""
         session = self._session
         music = whole_bars(session.heard)
         if music is None:
@@ -109,11 +110,13 @@ class Player(QObject):
             tick = int(session.playhead_tick())
         if session.loop is not None and not session.loop[0] <= tick < session.loop[1]:
             tick = session.loop[0]
-        elif tick >= music[1]:
+        elif until is None and tick >= music[1]:
             tick = 0
         self._synchronise()
         self._began, self._rest = tick, None
-        self.send(playback.Play(tick, music[1]))
+        # A loop goes on to its end, though the music in it may be over sooner.
+        end = music[1] if session.loop is None else max(music[1], session.loop[1])
+        self.send(playback.Play(tick, end if until is None else until))
 
     def stop(self) -> None:
         """Stop and go back to where playing began; stopped already, go to the beginning."""

@@ -34,6 +34,7 @@ from app.errands import Errands
 from app.files import Files, demo, excerpt
 from app.panels.common import Elided, mark, tool
 from app.panels.devices import DevicesDialog
+from app.panels.path import PathPanel
 from app.panels.proposals import ProposalsPanel
 from app.panels.shape import ShapePanel
 from app.panels.systems import ComposePanel
@@ -114,6 +115,7 @@ class Window(QMainWindow):
         self.compose = ComposePanel(session, self.composer, cards, rng)
         self.compose.pushes = self.shaper.pushes
         self.shape = ShapePanel(session, self.shaper, self.controllers, cards)
+        self.path = PathPanel(session, self.composer, self.errands, cards)
         self.proposals = ProposalsPanel(session)
         self.score_view = ScoreView(session)
         self.banner = Banner(self.roll)
@@ -145,6 +147,9 @@ class Window(QMainWindow):
         self.tabifyDockWidget(self._docks["compose"], self._docks["shape"])
         self._docks["shape"].hide()
         self._dock("score", "Score", self.score_view, self.score_view.header, bottom)
+        self._dock("path", "Path", self.path, self.path.header, bottom)
+        self.tabifyDockWidget(self._docks["score"], self._docks["path"])
+        self._docks["path"].hide()
         for corner, area in (
             (Qt.Corner.BottomLeftCorner, left),
             (Qt.Corner.BottomRightCorner, right),
@@ -240,6 +245,8 @@ class Window(QMainWindow):
         self.composer.device_changed.connect(self.device.setText)
         self.roll.hinted.connect(self.hint.say)
         self.tracks.drag_out.connect(self._drag_track)
+        self.path.listener.play_asked.connect(player.play)
+        self.path.listener.stop_asked.connect(lambda: player.send(playback.Stop()))
         transport.play.connect(self.toggle)
         transport.stop.connect(player.stop)
         transport.rewind.connect(lambda: session.seek(0))
@@ -248,6 +255,7 @@ class Window(QMainWindow):
         self.shape.devices.connect(self.show_devices)
         player.controlled.connect(self.controllers.heard)
         self.compose.system_chosen.connect(self.shape.choose)
+        self.compose.shape_wanted.connect(self.show_shape)
 
     def _restore(self) -> None:
         geometry, state = self._settings.value("geometry"), self._settings.value("docks")
@@ -505,9 +513,27 @@ class Window(QMainWindow):
 
     def place_phrase(self) -> None:
         """Show where the phrase that is chosen lies on the latent map."""
-        if not self.dock_shown("shape"):
-            self.toggle_dock("shape")
+        self.show_shape()
         self.shaper.place_phrase()
+
+    def show_shape(self) -> None:
+        """Bring the Shape panel to the front."""
+        self._docks["shape"].show()
+        self._docks["shape"].raise_()
+
+    def set_end(self, index: int) -> None:
+        """Take what is selected as A (0) or B (1) of a path."""
+        self._show_path()
+        self.path.set_end(index)
+
+    def make_path(self) -> None:
+        """Lead from A to B."""
+        self._show_path()
+        self.path.make()
+
+    def _show_path(self) -> None:
+        if not self.dock_shown("path"):
+            self.toggle_dock("path")
 
     def toggle_compose(self) -> None:
         """Open or close the compose panel and the tray."""

@@ -84,6 +84,8 @@ def figures_text(candidate: Candidate) -> str:
     figures = candidate.proposal.figures
     if "changed" in figures:  # of a latent system, whose other figures the Shape panel shows
         return f"{figures['changed']:.0%} changed"
+    if "step_ticks" in figures:  # of a path, whose other figures the Path panel shows
+        return f"{figures['steps']:.0f} steps"
     return " · ".join(
         f"{value:.2f} {name.replace('_per_', '/').replace('_', ' ')}"
         for name, value in figures.items()

@@ -134,10 +134,11 @@ class CardDelegate(QStyledItemDelegate):
 class ComposePanel(QWidget):
     """Choose a system and a task, set its parameters, generate, stop. `system_chosen(id)` follows the choice.
 
-    `pushes` gives the values of the parameters that the Shape panel serves.
+    `pushes` gives the values of the parameters that the Shape panel serves; `shape_wanted` asks for it.
     """
 
     system_chosen = Signal(str)
+    shape_wanted = Signal()
 
     def __init__(
         self,
@@ -263,6 +264,7 @@ class ComposePanel(QWidget):
         self.bars.valueChanged.connect(self.refresh)
         session.region_changed.connect(self.refresh)
         session.active_track_changed.connect(self.refresh)
+        session.ends_changed.connect(self.refresh)
         session.changed.connect(self.refresh)
         session.job_changed.connect(self._job)
         self._job()
@@ -362,6 +364,10 @@ class ComposePanel(QWidget):
         column = QVBoxLayout(holder)
         column.setContentsMargins(0, 0, 4, 0)
         column.addWidget(self._form)
+        if self._task is Task.RESHAPE:
+            shape = button("Sliders and map…", "open_shape", "Open the Shape panel (F5)")
+            shape.clicked.connect(self.shape_wanted)
+            column.addWidget(shape)
         column.addStretch(1)
         self._form_area.setWidget(holder)
 
