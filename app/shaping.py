@@ -171,7 +171,7 @@ class Shaper(QObject):
         self._attending = on
         if on:
             self.look()
-            if self.home is None:
+            if self.home is None and self._request is None:
                 self._ask()
 
     def set_system(self, card: Card) -> None:

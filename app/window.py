@@ -148,7 +148,6 @@ class Window(QMainWindow):
         self._docks["shape"].hide()
         self._dock("score", "Score", self.score_view, self.score_view.header, bottom)
         self._dock("path", "Path", self.path, self.path.header, bottom)
-        self.tabifyDockWidget(self._docks["score"], self._docks["path"])
         self._docks["path"].hide()
         for corner, area in (
             (Qt.Corner.BottomLeftCorner, left),
@@ -160,6 +159,7 @@ class Window(QMainWindow):
         self.resizeDocks([self._docks["tracks"], self._docks["compose"]], [232, 300], horizontal)
         self.resizeDocks([self._docks["compose"], self._docks["proposals"]], [446, 190], vertical)
         self.resizeDocks([self._docks["score"]], [196], vertical)
+        self.tabifyDockWidget(self._docks["score"], self._docks["path"])
         self._docks["shape"].visibilityChanged.connect(self._make_room)
         self.hint, self.device, self.busy = Elided("", "dim"), QLabel(), QLabel()
         mark(self.device, "dim")

@@ -66,7 +66,7 @@ class Plot(pg.PlotWidget):  # type: ignore[misc]
         super().__init__(background=theme.COLOURS["field"])
         self.setObjectName("latent_map")
         self.setAccessibleName("latent map")
-        self.setAcceptDrops(True)
+        self.viewport().setAcceptDrops(True)
         self.setMinimumHeight(130)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMenuEnabled(False)

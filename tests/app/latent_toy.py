@@ -70,7 +70,7 @@ class LatentToy(ToySystem):
             times = max(round(1 + dense), 1)
             part = notes.duration // times
             onset = np.concatenate([notes.onset + k * part for k in range(times)])
-            moved = np.clip(notes.pitch + round(SEMITONES * high) + candidate, 0, 127)
+            moved = np.clip(notes.pitch.astype(int) + round(SEMITONES * high) + candidate, 0, 127)
             made = Notes.of(
                 onset, np.tile(part, times), np.tile(moved, times), np.tile(notes.velocity, times)
             )
