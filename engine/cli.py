@@ -128,7 +128,7 @@ def generate(arguments: argparse.Namespace) -> None:
         region=arguments.region,
         voices=[v.strip() for v in arguments.voices.split(",")] if arguments.voices else (),
         bar_count=arguments.bars,
-        params=card.parse(_pairs(arguments.param)),
+        params=card.parse(_pairs("--param", arguments.param)),
         seed=arguments.seed,
         count=arguments.count,
     )
@@ -182,6 +182,7 @@ def train(arguments: argparse.Namespace) -> None:
         arguments.seed,
         _device(arguments.device),
         out,
+        sizes=_pairs("--shape", arguments.shape),
     ):
         last = record
         if not arguments.json:
@@ -317,6 +318,13 @@ def _train_words(parser: argparse.ArgumentParser) -> None:
         help="the system's own unless said; bundled+FOLDER is that and a folder",
     )
     parser.add_argument("--minutes", type=float, default=60.0, metavar="M", help="60 unless said")
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a size of the net other than usual, for comparisons",
+    )
     parser.add_argument("-o", "--output", required=True, metavar="WEIGHTS")
     _device_words(parser)
     _json_word(parser)
@@ -368,12 +376,12 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], Words]] = {
 # --- their parts ---------------------------------------------------------------------------------
 
 
-def _pairs(words: Sequence[str]) -> dict[str, str]:
+def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
-            raise UserError(f"--param {word}: write it as name=value.")
+            raise UserError(f"{option} {word}: write it as name=value.")
         pairs[name.strip()] = value.strip()
     return pairs
 

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +220,25 @@ def _best(out: Path, system_id: str, watched: str) -> float:
     return float(card["figures_valid"][watched])
 
 
+def shaped(system_id: str, sizes: Mapping[str, str]) -> Any:
+    """The system's Shape with some of its fields other than usual, as a command line wrote them; None when
+    there are none. UserError for a field it lacks or a value that does not fit."""
+    if not sizes:
+        return None
+    kind = getattr(importlib.import_module(f"models.systems.{system_id}"), "Shape", None)
+    shape: Any = kind() if kind else None
+    for name, text in sizes.items():
+        known = vars(shape) if shape else {}
+        if name not in known:
+            has = ", ".join(known) or "nothing to set"
+            raise UserError(f"The shape of {system_id} has no {name!r}; it has: {has}.")
+        try:
+            shape = replace(shape, **{name: type(known[name])(text)})
+        except ValueError:
+            raise UserError(f"--shape {name}={text}: give a number like {known[name]}.") from None
+    return shape
+
+
 def train(
     system_id: str,
     corpus: Corpus | Source,
@@ -228,6 +247,7 @@ def train(
     device: str,
     out: Path,
     threads: int | None = None,
+    sizes: Mapping[str, str] | None = None,
 ) -> Iterator[Mapping[str, float]]:
     """Trains a system for `minutes` of wall clock and writes `out` and its card.
 
@@ -235,13 +255,16 @@ def train(
     the validation half. The weights in `out` are replaced every few minutes when the validation half has
     become likelier under them (so a run that goes on too long does no harm); `out` with the suffix
     .resume holds the run's state, so calling again with the same arguments goes on where it stopped.
-    What `corpus` stands for is the system's affair (its `corpus`). UserError when the system can't be trained on that or `out` not be written.
+    What `corpus` stands for is the system's affair (its `corpus`); `sizes` are those of its net that are
+    not as usual (`shaped`). UserError when the system can't be trained on that or `out` not be written.
     """
     catalogue.card(system_id)
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    system = importlib.import_module(f"models.systems.{system_id}").System.fresh(device)
+    shape = shaped(system_id, sizes or {})
+    kind = importlib.import_module(f"models.systems.{system_id}").System
+    system = kind.fresh(device, shape) if shape else kind.fresh(device)
     found: Corpus = corpus if isinstance(corpus, Corpus) else system.corpus(corpus)
     if not hasattr(system, "net"):
         yield from _tabulate(system, found, seed, device, out)

@@ -44,6 +44,18 @@ def fitted(state: Path) -> tuple[nn.Linear, training.Fit]:
     return net, training.Fit(net, training.Plan(1.0, state=state, now=lambda: float(next(ticks))))
 
 
+def test_a_net_of_another_shape_is_trained_for_comparisons(tmp_path: Path) -> None:
+    out = tmp_path / "w.safetensors"
+    for _ in training.train("mini_bach", CORPUS, 0.002, 7, "cpu", out, 1, {"units": "8"}):
+        pass
+    system = catalogue.load("mini_bach", out)
+    assert system.net.shape.units == 8  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match="has no 'colour'; it has: units, dropout"):
+        training.shaped("mini_bach", {"colour": "blue"})
+    with pytest.raises(UserError, match="a number like 200"):
+        training.shaped("mini_bach", {"units": "many"})
+
+
 def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     x = torch.arange(12.0).view(4, 3) / 12
     nets = []
