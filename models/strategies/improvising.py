@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from models import attributes
@@ -18,9 +17,8 @@ from models.representations import phrase
 from models.representations.melody import BAR, FIRST, HOLD, REST, TOKENS, Tokens, pitch
 from models.representations.phrase import Line, Place
 from models.score import Key, Score
+from models.strategies.codes import Codes
 from models.timebase import SIXTEENTH
-
-Codes = npt.NDArray[np.float32]
 
 SECTIONS = "AABA"
 OPEN, CLOSE = 2, 3
@@ -30,6 +28,8 @@ ANSWERS = {1: 0, OPEN: 0, CLOSE: 0, 4: 0, 5: 4, 6: 4}
 """Phrase → the phrase it answers."""
 DRAWS = 8
 """Of so many drawn the one that fits best is taken."""
+PLAIN = 3
+"""A piece from nothing has no more sharps or flats."""
 MIDDLE = 70
 """The mean pitch of the corpus."""
 ACCENTS = np.array([6, -6, -3, -6, 0, -6, -3, -6, 3, -6, -3, -6, 0, -6, -3, -6])
@@ -109,11 +109,11 @@ def _drawn(coder: Coder, z: Codes, temperature: float, rng: np.random.Generator)
 
 
 def _clearest(draws: Tokens) -> tuple[int, int]:
-    """Sharps and mode of the draw that is most in one key."""
+    """Sharps and mode of the draw that is most in one key, or of one that is easier to read."""
     sharps, minor = attributes.key(draws)
     tension = attributes.measure(draws, sharps, minor)[:, attributes.NAMES.index("tension")]
     best = int(np.where((draws >= FIRST).any(-1), tension, np.inf).argmin())
-    return int(sharps[best]), int(minor[best])
+    return int(np.clip(sharps[best], -PLAIN, PLAIN)), int(minor[best])
 
 
 def _in_key(tokens: Tokens, key: tuple[int, int]) -> Tokens:
