@@ -30,7 +30,8 @@ def slerp(a: Codes, b: Codes, share: float) -> Codes:
     u, v = a / np.maximum(long_a, 1e-9), b / np.maximum(long_b, 1e-9)
     angle = np.arccos(np.clip((u * v).sum(-1, keepdims=True), -1, 1))
     sine = np.sin(angle)
-    near = sine < 1e-4  # the same direction, or opposite ones, between which no way is the shortest
+    # The same direction, opposite ones, between which no way is the shortest, or none.
+    near = (sine < 1e-4) | (np.minimum(long_a, long_b) < 1e-6)
     safe = np.where(near, 1.0, sine)
     turned = (np.sin((1 - share) * angle) * u + np.sin(share * angle) * v) / safe
     length = (1 - share) * long_a + share * long_b
