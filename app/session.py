@@ -127,7 +127,7 @@ class Session(QObject):
         self._requests = count(1)
         self._snap = SIXTEENTH
         self._ends: tuple[Phrase | None, Phrase | None] = (None, None)
-        self._path: tuple[tuple[float, float], ...] = ()
+        self._path: tuple[str, tuple[tuple[float, float], ...]] = ("", ())
         self._adopt(document or Document())
 
     def _adopt(self, document: Document) -> None:
@@ -547,14 +547,13 @@ class Session(QObject):
         self._ends = (phrase, b) if index == 0 else (a, phrase)
         self.ends_changed.emit()
 
-    @property
-    def path(self) -> tuple[tuple[float, float], ...]:
-        """The newest path's points on the latent map, from A to B; empty when there is none."""
-        return self._path
+    def path(self, system_id: str) -> tuple[tuple[float, float], ...]:
+        """The newest path's points, from A to B, on that system's latent map; empty when there is none."""
+        return self._path[1] if self._path[0] == system_id else ()
 
-    def set_path(self, points: Iterable[tuple[float, float]]) -> None:
-        """Say where the newest path lies on the map."""
-        self._path = tuple(points)
+    def set_path(self, system_id: str, points: Iterable[tuple[float, float]]) -> None:
+        """Say where the newest path lies on a system's map."""
+        self._path = system_id, tuple(points)
         self.path_changed.emit()
 
     @property

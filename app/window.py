@@ -254,6 +254,9 @@ class Window(QMainWindow):
         transport.devices.connect(self.show_devices)
         self.shape.devices.connect(self.show_devices)
         player.controlled.connect(self.controllers.heard)
+        self.controllers.moved.connect(
+            lambda target, share: self.path.set_position(share) if target == "path" else None
+        )
         self.compose.system_chosen.connect(self.shape.choose)
         self.compose.shape_wanted.connect(self.show_shape)
 

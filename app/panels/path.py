@@ -80,7 +80,7 @@ def _choice(rows: Sequence[tuple[str, str]], tip: str) -> QComboBox:
         made.addItem(text, data)
     made.setToolTip(tip)
     made.setAccessibleName(tip)
-    made.setMinimumContentsLength(7)
+    made.setMinimumWidth(64)
     return made
 
 
@@ -159,6 +159,9 @@ class PathPanel(QWidget):
             "From A to B; while it plays, the change is heard from the next bar on"
         )
         self.slider.setPageStep(1)
+        still = self.slider.sizePolicy()
+        still.setRetainSizeWhenHidden(True)
+        self.slider.setSizePolicy(still)
         self._rail = QHBoxLayout()
         self._rail.setContentsMargins(0, 0, 0, 0)
         self._rail.addWidget(self.slider)
@@ -330,7 +333,7 @@ class PathPanel(QWidget):
         self.path = found
         a = session.ends[0]
         self._origin = a if a is not None and newest.ask.phrases[:1] == (a.score,) else None
-        session.set_path(found.points)
+        session.set_path(newest.card.id, found.points)
         self._show_path()
         if listening:
             self._loop()
@@ -355,6 +358,7 @@ class PathPanel(QWidget):
         has, some = self.path is not None, len(self.strip.selected)
         a, b = self.session.ends
         self.make_button.setEnabled(bool(self._cards) and a is not None and b is not None)
+        self.slider.setVisible(has)
         for widget in (self.slider, self.play_button, self.keep_all, self.place, self.track):
             widget.setEnabled(has)
         self.keep_some.setEnabled(has and some > 0)

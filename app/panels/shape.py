@@ -209,6 +209,7 @@ class ShapePanel(QWidget):
         if self.map is not None:
             self.map.show_space(space)
             self.map.setVisible(space is not None)
+            self._show_path()
         self.unmapped.setVisible(space is None)
         self.sliders.show_names(() if space is None else space.acting)
         self.refresh()
@@ -236,8 +237,9 @@ class ShapePanel(QWidget):
             self.map.plot.show_placed(self.shaper.placed)
 
     def _show_path(self) -> None:
-        if self.map is not None:
-            self.map.set_path(self.session.path)
+        card = self.shaper.card
+        if self.map is not None and card is not None:
+            self.map.set_path(self.session.path(card.id))
 
     # --- asking --------------------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ class Stage:
 
     def quiet(self) -> bool:
         """Whether everything asked for has been answered."""
-        return self.shaper._request is None
+        return not self.shaper.busy
 
     @property
     def link(self) -> RecordingLink:
@@ -417,11 +417,13 @@ def test_colours_follow_the_chosen_attribute(stage: Stage) -> None:
 
 def test_the_path_is_drawn_from_a_to_b(stage: Stage) -> None:
     points = ((-1.0, 0.0), (0.0, 0.5), (1.0, 0.2))
-    stage.session.set_path(points)
+    card = stage.window.shaper.card
+    assert card is not None
+    stage.session.set_path(card.id, points)
     x, y = stage.plot._path.getData()
     assert np.column_stack([x, y]).tolist() == [list(p) for p in points]
     assert [i.toPlainText() for i in stage.plot._ends] == ["A", "B"]
-    stage.session.set_path(())
+    stage.session.set_path("another", points)  # whose map is another
     assert stage.plot._path.getData()[0] is None or not len(stage.plot._path.getData()[0])
 
 
