@@ -1,0 +1,224 @@
+"""VRAE (Fabius & van Amersfoort 2014, "Variational Recurrent Auto-Encoders"; Briot et al. 6.10).
+
+A plain recurrent net reads a phrase, its last state is the code's mean and spread; a code is the first
+state of another plain net, which writes the phrase and hears what it wrote. No gates: what two bars cost
+with the oldest of recurrent nets is what this system shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models import latent_figures, training, weights
+from models.card import LATENT_PARAMS, Card, Objective, Representation, Task
+from models.representations.melody import BAR, TOKENS
+from models.score import UserError
+from models.strategies import latent, vae
+from models.strategies.choosing import Chooser
+from models.system import Ask, Context, Progress, Proposal
+
+CARD = Card(
+    id="vrae",
+    name="VRAE",
+    source="Fabius & van Amersfoort 2014; Briot et al. 6.10",
+    objective=Objective(type="melody", destination="score", mode="interactive"),
+    representation=Representation("melody", steps_per_beat=4, hold=True, encoding="one-hot"),
+    architecture="variational autoencoder (RNN, RNN)",
+    challenges=("control", "variability"),
+    strategy=("iterative feedforward: decoding a code",),
+    tasks=(Task.CREATE, Task.INTERPOLATE, Task.RESHAPE, Task.REGENERATE),
+    params=(*LATENT_PARAMS,),
+    voices=("melody",),
+    listens="A melody in 4/4, two bars at a time.",
+    strengths="The smallest and plainest of the latent systems: two recurrent nets without a gate.",
+    weaknesses="Hears the code at its first step alone and forgets: the second bar comes back worse.",
+    year=2014,
+)
+
+BARS = 2
+STEPS = BARS * BAR
+BATCH = 128
+VALIDATED = 1500
+"""Phrases `watch` looks at."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Dimensions of a code and of token vectors, units of either net."""
+
+    latent: int = 64
+    width: int = 64
+    units: int = 384
+
+
+class Net(nn.Module):
+    """Encoder and decoder."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        L, E, H = shape.latent, shape.width, shape.units
+        self.heard = nn.Embedding(TOKENS, E)
+        self.reader = nn.RNN(E, H, batch_first=True)
+        self.code = nn.Linear(H, 2 * L)
+        self.start = nn.Linear(L, H)
+        self.past = nn.Embedding(TOKENS + 1, E)  # the last one stands for the beginning
+        self.writer = nn.RNN(E, H, batch_first=True)
+        self.says = nn.Linear(H, TOKENS)
+        # Without gates only turns, which neither shrink nor grow, carry news over 32 steps.
+        for net in (self.reader, self.writer):
+            nn.init.orthogonal_(net.all_weights[0][1])
+
+    def encode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """tokens [B, T] → mean [B, L], log standard deviation [B, L]"""
+        # Read from its end, so that what is to be written first is freshest.
+        _, last = self.reader(self.heard(tokens.flip(1)))  # 1, B, H
+        mean, spread = self.code(last[0]).float().chunk(2, -1)
+        return mean, spread - 1.0
+
+    def decode(self, tokens: Tensor, z: Tensor) -> Tensor:
+        """tokens [B, T], the past of each step, and codes [B, L] → logits [B, T, TOKENS]"""
+        first = torch.full_like(tokens[:, :1], TOKENS)
+        past = torch.cat([first, tokens[:, :-1]], 1)
+        y, _ = self.writer(self.past(past), torch.tanh(self.start(z))[None])
+        logits: Tensor = self.says(y)
+        return logits.float()
+
+
+class System:
+    """VRAE with its weights on a device."""
+
+    card: ClassVar[Card] = CARD
+    PLAN: ClassVar[dict[str, float]] = {"rate": 2e-3, "decay": 1e-2, "average": 0.999}
+    WATCHED: ClassVar[str] = "objective_nats"
+    BETA: ClassVar[float] = 0.2
+    FREE_NATS: ClassVar[float] = 45.0
+    RISE: ClassVar[int] = 1000
+    """Weight of the KL divergence beyond what is free, and the steps it takes to reach it."""
+
+    def __init__(self, net: Net, device: str) -> None:
+        self.net = net.to(device)
+        self.device = device
+        self.bars = BARS
+        self.latent = net.shape.latent
+
+    @staticmethod
+    def corpus(source: training.Source) -> training.Corpus:
+        """The two-bar phrases `source` stands for."""
+        return training.phrases(source, BARS)
+
+    @classmethod
+    def fresh(cls, device: str = "cpu", shape: Shape | None = None) -> System:
+        """An untrained one; torch's random numbers decide its weights."""
+        return cls(Net(shape or Shape()), device)
+
+    @classmethod
+    def load(cls, path: Path | None = None, device: str = "cpu") -> System:
+        """With the weights at `path`, or those shipped; UserError when they don't fit."""
+        path = path or weights.shipped(CARD.id)
+        tensors, card = weights.load(path, CARD.id)
+        try:
+            shape = Shape(**card["shape"])
+        except (KeyError, TypeError):
+            raise UserError(f"{path.with_suffix('.json')} does not say the net's shape.") from None
+        net = Net(shape)
+        weights.check(path, tensors, {n: tuple(p.shape) for n, p in net.named_parameters()})
+        with torch.no_grad():
+            for name, parameter in net.named_parameters():
+                parameter.copy_(torch.from_numpy(tensors[name].astype(np.float32)))
+        return cls(net.eval(), device)
+
+    def save(self, path: Path, card: Mapping[str, Any]) -> None:
+        """Writes the weights (in half precision) and `card`, to which the net's shape is added."""
+        tensors = {
+            n: p.detach().cpu().numpy().astype(np.float16) for n, p in self.net.named_parameters()
+        }
+        weights.save(path, tensors, {**card, "shape": asdict(self.net.shape)})
+
+    def encode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """See `models.coder.Coder`."""
+        with torch.no_grad():
+            mean, spread = self.net.encode(tokens.to(self.device))
+        return mean.cpu(), spread.exp().cpu()
+
+    def decode(
+        self, z: Tensor, noise: Tensor | None = None, temperature: float = 1.0, masked: bool = True
+    ) -> Tensor:
+        """See `models.coder.Coder`."""
+        net, choose = self.net, Chooser(len(z), noise, temperature, masked)
+        out = torch.empty(len(z), STEPS, dtype=torch.int64)
+        with torch.no_grad():
+            take, turn, bias, more = net.writer.all_weights[0]
+            past = F.linear(net.past.weight, take, bias + more)  # TOKENS + 1, H
+            h = torch.tanh(net.start(z.to(self.device)))
+            token = torch.full((len(z),), TOKENS)
+            for t in range(STEPS):
+                h = torch.tanh(torch.addmm(past[token.to(self.device)], h, turn.T))
+                token = choose(net.says(h).cpu(), t)
+                out[:, t] = token
+        return out
+
+    def log_probs(self, tokens: Tensor, z: Tensor) -> Tensor:
+        """See `models.coder.Coder`."""
+        with torch.no_grad():
+            logits = self.net.decode(tokens.to(self.device), z.to(self.device))
+        return F.log_softmax(logits, -1).cpu()
+
+    def generate(self, ask: Ask, context: Context) -> Iterator[Proposal | Progress]:
+        """Creates, interpolates, reshapes and regenerates; see `models.strategies.latent`."""
+        return latent.generate(self, ask, context)
+
+    def loss(self, tokens: Tensor, z: Tensor) -> Tensor:
+        """Nats [B] of phrases [B, T] given their codes."""
+        logits = self.net.decode(tokens, z)
+        return F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none").sum(-1)
+
+    def train(
+        self, corpus: Any, context: Context, fit: training.Fit | None = None
+    ) -> Iterator[Mapping[str, float]]:
+        """Learns from the phrases of `corpus.train` for ever: one update before each yield. Close it to
+        stop."""
+        fit = fit or training.Fit(self.net, training.Plan(minutes=2.0))
+        self.net.train()
+        while True:
+            tokens = vae.batch(corpus.train, BATCH, context.rng).to(self.device)
+            # Products in bfloat16 take half the time; the weights stay in single precision.
+            with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+                mean, spread = self.net.encode(tokens)
+                z = mean + spread.exp() * torch.randn_like(mean)
+                nats = self.loss(tokens, z).mean()
+            kl = vae.divergence(mean, spread).sum(-1).mean()
+            beta = self.BETA * min(1.0, fit.step / self.RISE)
+            loss = nats + beta * (kl - self.FREE_NATS).clamp(min=0)
+            record = {"nats": float(nats.detach()), "kl_nats": float(kl.detach())}
+            yield {"loss_nats": fit.update(loss), **record}
+
+    def watch(self, data: Any, context: Context) -> Mapping[str, float]:
+        """Reconstruction and divergence in nats of up to VALIDATED phrases with codes drawn for them, what
+        training minimises, and the share of tokens right given the true past and the mean code."""
+        tokens = vae.some(data, VALIDATED).to(self.device)
+        noise = np.random.default_rng(0).normal(size=(len(tokens), self.latent))
+        with torch.no_grad():
+            mean, spread = self.net.encode(tokens)
+            z = mean + spread.exp() * torch.from_numpy(noise).float().to(self.device)
+            nats = float(self.loss(tokens, z).mean())
+            right = (self.net.decode(tokens, mean).argmax(-1) == tokens).float()
+        kl = float(vae.divergence(mean, spread).sum(-1).mean())
+        return {
+            "objective_nats": nats + self.BETA * max(0.0, kl - self.FREE_NATS),
+            "reconstruction_nats": nats,
+            "kl_nats": kl,
+            "accuracy_teacher_forced": float(right.mean()),
+        }
+
+    def evaluate(self, data: Any, context: Context) -> Mapping[str, float]:
+        """The figures of every latent system; see `models.latent_figures`."""
+        return latent_figures.evaluate(self, data, context)
