@@ -18,11 +18,12 @@ from engine import cli, exchange, files, midifile
 from engine.asking import ask, bars, span
 from engine.bench import BENCHMARKS
 from models import catalogue
-from models.card import Card, Task
-from models.score import Notes, Score, Track, UserError
-from models.timebase import PPQ, MeterMap
+from models.card import Card, Param, Task
+from models.score import Key, Notes, Score, Track, UserError
+from models.timebase import PPQ, MeterMap, TempoMap
 from tests.fakes import ToySystem
 
+ODE = "ode_an_die_freude_melody.musicxml"
 MELODY = "wer_hat_dich_so_geschlagen_melody.musicxml"
 CHORALE = "wenn_ich_einmal_soll_scheiden.musicxml"
 
@@ -352,6 +353,81 @@ def test_deep_bach_harmonises_a_melody_and_leaves_it_alone(tmp_path: Path, score
     assert heights == sorted(heights, reverse=True)
 
 
+@pytest.fixture
+def odes(tmp_path: Path, scores: Path) -> tuple[Path, Path]:
+    """Two melodies as MIDI files."""
+    a, b = tmp_path / "a.mid", tmp_path / "b.mid"
+    assert cli.main(["export", str(scores / ODE), "-o", str(a)]) == 0
+    assert cli.main(["export", str(scores / MELODY), "-o", str(b)]) == 0
+    return a, b
+
+
+def test_a_path_is_written_as_one_passage(
+    odes: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = odes
+    words = ["generate", "music_vae_2bar", "interpolate", "--input", str(a), "--region", "1:2"]
+    words += ["--input-b", str(b), "--param", "steps=+4", "--device", "cpu", "--json", "-o"]
+    for name in ("one.mid", "two.mid"):
+        assert cli.main([*words, str(tmp_path / name)]) == 0
+    assert (tmp_path / "one.mid").read_bytes() == (tmp_path / "two.mid").read_bytes()
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    before, end, after = (exchange.read(p) for p in (a, b, tmp_path / "one.mid"))
+    length = int(figures["step_ticks"])
+    assert length == end.meter.bar_start(13) - end.meter.pickup
+    assert (figures["steps"], len(after.tracks)) == (4, 1)
+    assert after.tracks[0].program == before.tracks[0].program
+    notes, last = after.tracks[0].notes, end.tracks[0].notes
+    first = before.tracks[0].notes.where(before.tracks[0].notes.onset < 7680)
+    assert notes.pitch[: len(first)].tolist() == first.pitch.tolist()
+    last = last.where(last.onset >= end.meter.pickup)
+    close = notes.where(notes.onset >= 3 * length)
+    assert close.pitch.tolist() == last.pitch.tolist()
+    assert (close.onset - 3 * length).tolist() == (last.onset - end.meter.pickup).tolist()
+
+
+def test_reshape_without_a_push_gives_the_same_bytes_and_regenerate_does_not(
+    odes: tuple[Path, Path], tmp_path: Path
+) -> None:
+    a, out = odes[0], tmp_path / "out.mid"
+    words = ["generate", "music_vae_2bar", "--device", "cpu", "--input", str(a), "-o", str(out)]
+    assert cli.main([*words[:2], "reshape", *words[2:]]) == 0
+    assert out.read_bytes() == a.read_bytes()
+    assert cli.main([*words[:2], "regenerate", *words[2:], "--region", "5:6"]) == 0
+    before, after = exchange.read(a).tracks[0].notes, exchange.read(out).tracks[0].notes
+    outside = [
+        n.where((n.end <= 4 * 3840) | (n.onset >= 6 * 3840)).with_(id=0) for n in (before, after)
+    ]
+    assert outside[0] == outside[1]
+    assert before.with_(id=0) != after.with_(id=0)
+
+
+def test_the_average_of_two_pieces_is_neither(odes: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out.musicxml"
+    words = ["generate", "music_vae_2bar", "reshape", "--input", str(odes[0]), "--device", "cpu"]
+    assert cli.main([*words, "--input-b", str(odes[1]), "--region", "1:2", "-o", str(out)]) == 0
+    notes = exchange.read(out).tracks[0].notes
+    notes = notes.where(notes.onset < 7680)
+    for path in odes:
+        score = exchange.read(path)
+        onset = score.tracks[0].notes.onset - score.meter.pickup
+        there = score.tracks[0].notes.where((onset >= 0) & (onset < 7680))
+        assert notes.pitch.tolist() != there.pitch.tolist()
+    assert 4 <= len(notes) <= 32
+
+
+@pytest.mark.parametrize("task", ["reshape", "regenerate", "interpolate", "create"])
+def test_a_waltz_is_refused_with_what_would_do(
+    odes: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str
+) -> None:
+    waltz, out = tmp_path / "waltz.mid", tmp_path / "out.mid"
+    exchange.write(music(2, MeterMap(numerator=np.array([3]))), waltz)
+    words: list[str | Path] = ["generate", "music_vae_2bar", task, "--input", waltz, "-o", out]
+    words += ["--input-b", odes[0]] if task == "interpolate" else []
+    assert "knows 4/4, 2/2 and 2/4, and bar 1" in complaint(capsys, *words)
+    assert not out.exists()
+
+
 def test_an_interrupted_command_ends_quietly(
     toy: ToySystem, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -429,7 +505,6 @@ def every_task() -> Card:
         (Task.ACCOMPANY, {"voices": ["Other"], "region": "1:2"}, (0, 7680), {1}),
         (Task.REGENERATE, {}, (0, 15360), {0, 1}),
         (Task.RESHAPE, {"region": "4:4"}, (11520, 15360), {0, 1}),
-        (Task.INTERPOLATE, {"second": Score()}, (0, 15360), {0, 1}),
     ],
 )
 def test_what_each_task_takes_for_granted(
@@ -439,6 +514,56 @@ def test_what_each_task_takes_for_granted(
     assert (request.region.start, request.region.end) == region
     assert request.region.tracks == tracks
     assert all(request.score.track(i) for i in tracks)
+
+
+def test_an_interpolation_is_a_piece_of_its_own_that_sounds_like_the_first() -> None:
+    card = replace(every_task(), params=(Param("steps", 8, 3, 32),))
+    first, second = music(4), music(3)
+    first = replace(first, tempo=TempoMap.constant(90), keys=(Key(0, 2),))
+    first = first.with_track(replace(first.tracks[1], program=40))
+    words: dict[str, Any] = {"second": second, "second_name": "b.mid", "params": {"steps": 5}}
+    request = ask(card, Task.INTERPOLATE, first, "a.mid", region="2:2", voices=["Other"], **words)
+    a, b = request.phrases
+    assert [n.tolist() for n in (a.tracks[0].notes.onset, a.tracks[0].notes.pitch)] == [
+        [0, 960, 1920, 2880],
+        [61] * 4,
+    ]
+    assert (b.tracks[0].name, len(b.tracks[0].notes)) == ("Melody", 12)
+    assert (request.region.start, request.region.end) == (0, 5 * 3 * 3840)
+    assert request.region.tracks == {1}
+    (track,) = request.score.tracks
+    assert (track.name, track.program, len(track.notes)) == ("Other", 40, 0)
+    assert request.score.tempo.bpm(0) == pytest.approx(90, rel=1e-4)
+    assert request.score.keys == (Key(0, 2),)
+
+
+def test_a_second_piece_joins_the_average_that_reshape_starts_from() -> None:
+    request = ask(every_task(), Task.RESHAPE, music(4), "a.mid", second=music(2), region="1:2")
+    assert [p.tracks[0].notes.length for p in request.phrases] == [7680, 7680]
+    assert (request.region.start, request.region.end) == (0, 7680)
+    assert ask(every_task(), Task.RESHAPE, music(4), "a.mid").phrases == ()
+
+
+@pytest.mark.parametrize(
+    ("task", "more", "words"),
+    [
+        (Task.INTERPOLATE, {}, "name the second with --input-b"),
+        (Task.ACCOMPANY, {"second": Score()}, "accompany takes one piece"),
+        (Task.INTERPOLATE, {"second": Score()}, r"b\.mid has no notes there"),
+        (Task.RESHAPE, {"second": Score()}, r"b\.mid has no notes there"),
+    ],
+)
+def test_a_second_piece_is_asked_for_where_it_means_something(
+    task: Task, more: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        ask(every_task(), task, music(2), "a.mid", second_name="b.mid", **more)
+
+
+def test_a_second_piece_in_another_metre_is_named() -> None:
+    waltz = music(2, MeterMap(numerator=np.array([3])))
+    with pytest.raises(UserError, match=r"bar 1 of b\.mid is in 3/4"):
+        ask(every_task(), Task.INTERPOLATE, music(2), "a.mid", second=waltz, second_name="b.mid")
 
 
 def test_accompany_listens_to_the_one_track_left() -> None:
