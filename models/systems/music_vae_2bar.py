@@ -88,7 +88,7 @@ class Net(nn.Module):
         return mean, spread - 1.0
 
     def state(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """z [B, L] → what the writer is told at every step [B, E], its first hidden and cell state [B, W]"""
+        """z [B, L] → what the writer is told at each step [B, T, E], its first hidden and cell state [B, W]"""
         h, c = self.start(z).chunk(2, -1)
         return self.told(z).view(len(z), STEPS, -1), torch.tanh(h), c
 
@@ -106,7 +106,10 @@ class Net(nn.Module):
 
 class Stepper:
     """The decoder's numbers, prepared for one step at a time: what depends on a token or a place alone is
-    a row of a table."""
+    a row of a table.
+
+    Steps are taken on the CPU whatever the net's device: each is too small for more.
+    """
 
     def __init__(self, net: Net) -> None:
         writer: Any = net.writer
@@ -114,18 +117,18 @@ class Stepper:
             # torch's gates are input, forget, cell, output; here the three sigmoids come first.
             order = torch.arange(4 * net.shape.write).view(4, -1)[[0, 1, 3, 2]].flatten()
             W = writer.weight_ih_l0[order].T
-            self.past = (net.past.weight @ W).contiguous()  # TOKENS + 1, 4W
+            self.past = (net.past.weight @ W).cpu()  # TOKENS + 1, 4W
             bias = (writer.bias_ih_l0 + writer.bias_hh_l0)[order]
-            self.place = (net.place.weight @ W + bias).contiguous()  # T, 4W
-            self.told = W.contiguous()
-            self.turn = writer.weight_hh_l0[order].T.contiguous()  # W, 4W
-            self.says = net.says.weight.T.contiguous()
-            self.bias = net.says.bias
+            self.place = (net.place.weight @ W + bias).cpu()  # T, 4W
+            self.told = W.contiguous().cpu()
+            self.turn = writer.weight_hh_l0[order].T.contiguous().cpu()  # W, 4W
+            self.says = net.says.weight.T.contiguous().cpu()
+            self.bias = net.says.bias.cpu()
         self.net = net
 
     def decode(self, z: Tensor, choose: Chooser) -> Tensor:
         """Codes [B, L] → tokens [B, T]"""
-        told, h, c = self.net.state(z)
+        told, h, c = (x.cpu() for x in self.net.state(z))
         W = self.net.shape.write
         told = told @ self.told + self.place  # B, T, 4W
         token = torch.full((len(z),), TOKENS)
@@ -203,7 +206,7 @@ class System:
         """See `models.coder.Coder`."""
         choose = Chooser(len(z), noise, temperature, masked)
         with torch.no_grad():
-            return self._steps().decode(z, choose)
+            return self._steps().decode(z.to(self.device), choose)
 
     def _steps(self) -> Stepper:
         """The stepper of the weights as they are now."""
