@@ -295,6 +295,13 @@ class _Transport:
                 pass
 
     def _load(self, load: Load, now: int) -> None:
+        # What fell due while this thread was kept waiting is played yet, from the table it was due in:
+        # in the new one it would lie in the past.
+        while (due := self.due()) is not None and due <= now:
+            if self._due is not None and self._due[0] == self._until:
+                break  # the new table may go on from here
+            self.advance(due)
+        self._due = None
         done = self._done
         if self._anchor.playing:
             # What the new table has between the last message sent and now is not played late.

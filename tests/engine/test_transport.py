@@ -436,6 +436,33 @@ def test_after_a_long_sleep_the_music_goes_on_without_a_rush():
     assert ons[1] - ons[0] >= 10_000 * MS
 
 
+class HeldUp(FakeClock):
+    """A clock of a busy machine: tables that come while it plays are looked at 30 ms later."""
+
+    def wait(self, inbox: SimpleQueue, until: int | None) -> object:
+        message = super().wait(inbox, until)
+        if isinstance(message, Load) and self.time:
+            self.time += 30 * MS
+        return message
+
+
+def test_a_table_that_comes_just_before_a_note_does_not_lose_it():
+    tables = [load(0, quarters(60, 62, 64, 65)), load(0, quarters(60, 62, 64, 77))]
+    clock = HeldUp(
+        [
+            (0, tables[0]),
+            (0, Play(0)),
+            *((LEAD_NS + n * QUARTER - 10 * MS, tables[1]) for n in (1, 2, 3)),
+            (3000 * MS, Quit()),
+        ]
+    )
+    inbox: SimpleQueue = SimpleQueue()
+    ports = RecordingPorts(clock, inbox)
+    run(clock, inbox, ports, SimpleQueue())
+    struck = [m[1] for _, m in ports.ports["A"].sent if m[0] & 0xF0 == 0x90]
+    assert struck == [60, 62, 64, 77]
+
+
 def test_lateness_is_reported_and_counted_anew():
     played = Played(
         (0, load(0, quarters(60, 62))),
