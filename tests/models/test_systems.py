@@ -42,7 +42,7 @@ def phrases(count: int, bars: int) -> Phrases:
 
 def material(card: Card, system: Any) -> training.Corpus:
     """A tiny corpus of what the system learns from."""
-    if card.representation.name == "melody":
+    if card.representation.name in ("melody", "time_slice"):
         return training.Corpus(phrases(8, system.bars), phrases(8, system.bars))
     if card.representation.name == "note_step":
         tunes = [tune(f"made/{i}", walk(i, 48)) for i in range(12)]
