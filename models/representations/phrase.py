@@ -95,6 +95,13 @@ def skyline(notes: Notes) -> Mask:
     return out
 
 
+def _heard(notes: Notes, start: int, end: int) -> Mask:
+    """A mask of the notes that make the melody in [start, end)."""
+    near = notes.sounding(start, end)
+    near[near] = skyline(notes.where(near))
+    return near
+
+
 @dataclass(frozen=True, eq=False)
 class Line:
     """A melody as it is heard and as it was played.
@@ -258,9 +265,7 @@ def read(score: Score, region: Region, name: str) -> tuple[Place, Line]:
     start, bars = grid(score.meter, region.start, region.end, name)
     end = start + bars * BAR_TICKS
     owned = region.owned(track)
-    near = track.notes.sounding(start, end)
-    top = near.copy()
-    top[near] = skyline(track.notes.where(near))
+    top = _heard(track.notes, start, end)
     begun = track.notes.onset < start
     line = hear(track.notes.where(top), start, bars * BAR, (~owned | begun)[top])
     heard = track.notes.having(line.notes.id)
@@ -296,8 +301,10 @@ def clear(score: Score, region: Region, name: str) -> Place:
         )
     start, bars = grid(score.meter, region.start, region.end, name)
     region = region.with_tracks({track.id})
-    left = track.notes.sounding(region.start, region.end) & ~region.owned(track)
-    return Place(track, region, start, bars * BAR, track.notes.where(left))
+    top, left = _heard(track.notes, region.start, region.end), ~region.owned(track)
+    near = track.notes.sounding(region.start, region.end)
+    stays, beneath = (track.notes.where(near & left & above) for above in (top, ~top))
+    return Place(track, region, start, bars * BAR, stays, beneath)
 
 
 def laid(line: Line, place: Place) -> Line:

@@ -15,12 +15,15 @@ Codes = npt.NDArray[np.float32]
 BATCH = 512
 
 
-def lerp(a: Codes, b: Codes, share: float) -> Codes:
+Share = float | npt.NDArray[np.floating]
+
+
+def lerp(a: Codes, b: Codes, share: Share) -> Codes:
     """The code [..., L] at `share` 0–1 of the straight way from `a` to `b`."""
     return ((1 - share) * a + share * b).astype(np.float32)
 
 
-def slerp(a: Codes, b: Codes, share: float) -> Codes:
+def slerp(a: Codes, b: Codes, share: Share) -> Codes:
     """The code [..., L] at `share` 0–1 of the way from `a` to `b` along the sphere: the direction turns
     evenly while the length goes from one to the other (Roberts et al. 2018, 4.2).
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from models import attributes
@@ -20,16 +21,22 @@ from models.score import Key, Score
 from models.strategies.codes import Codes
 from models.timebase import SIXTEENTH
 
+Real = npt.NDArray[np.float64]
+
 SECTIONS = "AABA"
 OPEN, CLOSE = 2, 3
 KIN = {1: 0.7, OPEN: 0.8, CLOSE: 0.8, 4: 1.2, 5: 0.7, 6: 0.8}
 """Phrase → how far its code turns, in radians, from that of the phrase it answers."""
 ANSWERS = {1: 0, OPEN: 0, CLOSE: 0, 4: 0, 5: 4, 6: 4}
 """Phrase → the phrase it answers."""
-DRAWS = 8
+DRAWS = 16
 """Of so many drawn the one that fits best is taken."""
 PLAIN = 3
 """A piece from nothing has no more sharps or flats."""
+SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10, 11))
+"""Steps above the tonic, major and minor; minor with either seventh."""
+WIDE = 9
+"""Semitones from which a leap is rather not wanted."""
 MIDDLE = 70
 """The mean pitch of the corpus."""
 ACCENTS = np.array([6, -6, -3, -6, 0, -6, -3, -6, 3, -6, -3, -6, 0, -6, -3, -6])
@@ -110,10 +117,25 @@ def _drawn(coder: Coder, z: Codes, temperature: float, rng: np.random.Generator)
 
 def _clearest(draws: Tokens) -> tuple[int, int]:
     """Sharps and mode of the draw that is most in one key, or of one that is easier to read."""
-    sharps, minor = attributes.key(draws)
-    tension = attributes.measure(draws, sharps, minor)[:, attributes.NAMES.index("tension")]
-    best = int(np.where((draws >= FIRST).any(-1), tension, np.inf).argmin())
-    return int(np.clip(sharps[best], -PLAIN, PLAIN)), int(minor[best])
+    keys = list(zip(*(column.tolist() for column in attributes.key(draws)), strict=True))
+    strain = [_strain(d[None], k)[0] for d, k in zip(draws, keys, strict=True)]
+    sharps, minor = keys[int(np.argmin(strain))]
+    return int(np.clip(sharps, -PLAIN, PLAIN)), int(minor)
+
+
+def _tonic(key: tuple[int, int]) -> int:
+    """Pitch class of the tonic of sharps and mode."""
+    return (key[0] * 7 + (9 if key[1] else 0)) % 12
+
+
+def _strain(tokens: Tokens, key: tuple[int, int]) -> Real:
+    """[N] how badly phrases [N, T] fit a key: notes outside its scale, and those far from its chords; 2
+    when there are no notes."""
+    sung = pitch(tokens)
+    outside = ~np.isin((sung - _tonic(key)) % 12, SCALES[key[1]]) & (sung >= 0)
+    count = (sung >= 0).sum(-1)
+    far = attributes.measure(tokens, *key)[:, attributes.NAMES.index("tension")]
+    return np.where(count, outside.sum(-1) / np.maximum(count, 1) + far / 2, 2.0)
 
 
 def _in_key(tokens: Tokens, key: tuple[int, int]) -> Tokens:
@@ -122,24 +144,24 @@ def _in_key(tokens: Tokens, key: tuple[int, int]) -> Tokens:
     moved = np.where(tokens >= FIRST, tokens.astype(np.int64) + shifts[:, None], tokens)
     moved = np.where((moved < FIRST) & (tokens >= FIRST), moved + 12, moved)
     moved = np.where(moved >= TOKENS, moved - 12, moved).astype(np.uint8)
-    tension = attributes.measure(moved, *key)[:, attributes.NAMES.index("tension")]
-    return np.asarray(moved[int((tension + 1e-3 * np.abs(shifts)).argmin())])
+    return np.asarray(moved[int((_strain(moved, key) + 1e-3 * np.abs(shifts)).argmin())])
 
 
 def _cost(tokens: Tokens, key: tuple[int, int], label: int) -> float:
-    """How badly a phrase [T] fits its place: far from its key, empty, or an end that is none."""
+    """How badly a phrase [T] fits its place: far from its key, too few notes, wide leaps, or an end that
+    is none."""
     onset = np.flatnonzero(tokens >= FIRST)
     if len(onset) < 2 * len(tokens) // BAR:
         return 10.0
-    cost = float(attributes.measure(tokens[None], *key)[0, attributes.NAMES.index("tension")])
+    sung = pitch(tokens[onset])
+    cost = float(_strain(tokens[None], key)[0])
+    cost += 0.1 * float((np.abs(np.diff(sung)) > WIDE).sum())
+    cost += 0.05 * int(tokens[0] == REST)
     if label == CLOSE:
-        tonic = (key[0] * 7 + (9 if key[1] else 0)) % 12
-        away = int(pitch(tokens[onset[-1]]) - tonic) % 12
+        away = int(sung[-1] - _tonic(key)) % 12
         cost += {0: 0.0, 7: 0.6, 4 - key[1]: 0.5}.get(away, 1.0)
         held = int((tokens[onset[-1] :] == HOLD).sum()) + 1
-        cost += 0.0 if held >= 4 else 0.3
-    elif tokens[-1] == REST:
-        cost += 0.05
+        cost += 0.0 if held >= BAR // 4 else 0.3
     return cost
 
 

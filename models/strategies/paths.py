@@ -1,13 +1,13 @@
 """Paths: from one phrase to another in a latent space (Roberts et al. 2018, 4.2; Briot et al. 6.12.1).
 
-A code's neighbourhood decodes to one phrase and then, suddenly, to another; codes at even distances are half of
-them repetitions. So the way is decoded at more points than are wanted, in one batch, and those are taken
-between which the music changes most evenly.
+A code's neighbourhood decodes to one phrase and then, suddenly, to another: of codes at even distances half
+repeat the one before. So the way is decoded at as many points as are wanted, then between those where the
+music changes most, a few times over, and of all points those are taken between which it changes most evenly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,11 +21,24 @@ from models.representations.melody import BAR, Tokens
 from models.representations.phrase import BAR_TICKS, Line, Place
 from models.score import Notes, Region, UserError
 from models.space import Space
-from models.strategies.codes import Codes, decode, encode, evenly, lerp, on_map, slerp
+from models.strategies.codes import (
+    Codes,
+    Share,
+    decode,
+    encode,
+    evenly,
+    lerp,
+    on_map,
+    slerp,
+)
 from models.system import Ask, Context, Progress, Proposal
 
-FINER = 4
-"""So many points are decoded for each step wanted."""
+Shares = npt.NDArray[np.float64]
+
+ROUNDS = 4
+"""How often half as many points as steps are wanted are put where the music changes most."""
+NARROW = 1e-4
+"""A jump that happens within so small a share of the way is one."""
 BEND = 0.25
 """How far, in the prior's deviations, the middle of a candidate after the first is off the way."""
 
@@ -83,7 +96,7 @@ class _Way:
     """Steps of a path: how far along each is (0–1), codes [steps, N, L], tokens [steps] each, and the shares
     by which the decoded ends differ from the phrases."""
 
-    shares: npt.NDArray[np.float64]
+    shares: Shares
     codes: Codes
     tokens: list[Tokens]
     differences: tuple[float, float]
@@ -101,12 +114,8 @@ def _way(
 ) -> _Way:
     """The path between codes z [2, N, L] of the windows heard [2, N, T], `bend` [N, L] off the way at its
     middle."""
-    shares = np.linspace(0, 1, FINER * (steps - 1) + 1)
     turn = lerp if path == "linear" else slerp
-    codes = np.stack([turn(z[0], z[1], float(t)) for t in shares])  # F, N, L
-    if bend is not None:
-        codes = codes + np.sin(np.pi * shares).astype(np.float32)[:, None, None] * bend
-    raw = decode(coder, codes)
+    shares, codes, raw = (found[0] for found in points(coder, z[:1], z[1:], steps, turn, bend))
     kept = anchored(raw, heard, shares) if exact else raw
     tokens = [phrase.joined(step, *originals) for step in kept]
     flat = np.stack(tokens)
@@ -119,7 +128,47 @@ def _way(
     )
 
 
-def anchored(raw: Tokens, heard: Tokens, shares: npt.NDArray[np.float64]) -> Tokens:
+def points(
+    coder: Coder,
+    a: Codes,
+    b: Codes,
+    steps: int,
+    turn: Callable[[Codes, Codes, Share], Codes] = slerp,
+    bend: Codes | None = None,
+) -> tuple[Shares, Codes, Tokens]:
+    """Many points on the ways from codes a to b [P, ..., L], closest where the music changes most: how far
+    along each is [P, F], codes [P, F, ..., L] and what they decode to [P, F, ..., T].
+
+    First `steps` at even distances, then half as many between the most different neighbours, ROUNDS times.
+    """
+    inner = (1,) * (a.ndim - 1)
+
+    def at(shares: Shares) -> tuple[Codes, Tokens]:
+        t = shares.reshape(*shares.shape, *inner).astype(np.float32)
+        found = turn(a[:, None], b[:, None], t)
+        if bend is not None:
+            found = found + np.sin(np.pi * t) * bend
+        return found, decode(coder, found)
+
+    shares = np.broadcast_to(np.linspace(0, 1, steps), (len(a), steps))
+    codes, raw = at(shares)
+    for _ in range(ROUNDS):
+        change = (raw[:, 1:] != raw[:, :-1]).reshape(len(a), len(shares[0]) - 1, -1).mean(-1)
+        change = change * (np.diff(shares) > NARROW)
+        wide = np.argsort(-change, axis=1, kind="stable")[:, : max(1, steps // 2)]
+        low, high = (np.take_along_axis(shares, wide + k, 1) for k in (0, 1))
+        middle = (low + high) / 2
+        new_codes, new_raw = at(middle)
+        shares = np.concatenate([shares, middle], 1)
+        order = np.argsort(shares, axis=1, kind="stable")
+        shares = np.take_along_axis(shares, order, 1)
+        rows = np.arange(len(a))[:, None]
+        codes = np.concatenate([codes, new_codes], 1)[rows, order]
+        raw = np.concatenate([raw, new_raw], 1)[rows, order]
+    return shares, codes, raw
+
+
+def anchored(raw: Tokens, heard: Tokens, shares: Shares) -> Tokens:
     """Decoded points [F, N, T] of a path that begins and ends with the phrases heard [2, N, T] themselves:
     a step that decodes as at an end is as in that end."""
     first, last = raw == raw[0], raw == raw[-1]
