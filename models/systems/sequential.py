@@ -61,7 +61,7 @@ MELODIES = 24
 BARS = 4
 FIDDLE = 40
 BATCH = MELODIES
-ROUNDS = 800
+ROUNDS = 1500
 """Updates for learning two phrases on the spot, at most."""
 BLUR, MIX = 0.1, 0.3
 """Noise on the context, and the most of another plan mixed in, while it learns: so that it goes on where
@@ -340,7 +340,7 @@ def learn(unit: Column, begins: Any, seed: int, decay: float) -> Iterator[tuple[
     rng = np.random.default_rng(seed)
     for step in range(ROUNDS):
         optimizer.zero_grad()
-        blur = max(0.0, 1 - 2 * step / ROUNDS)
+        blur = max(0.0, 1 - 4 * step / ROUNDS)
         loss(net, plan, before, target, rng, blur).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if step % 50 == 49:

@@ -126,9 +126,12 @@ class Loaded(dict[str, Any]):
 
 
 @pytest.fixture(scope="module")
-def loaded() -> dict[str, Any]:
+def loaded() -> Iterator[dict[str, Any]]:
     torch.set_num_threads(1)
-    return Loaded()
+    with pytest.MonkeyPatch.context() as patch:
+        # What learns on the spot need not learn to the end here.
+        patch.setattr("models.systems.sequential.ROUNDS", 100)
+        yield Loaded()
 
 
 def test_the_card_is_complete(card: Card) -> None:
