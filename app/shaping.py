@@ -281,6 +281,11 @@ class Shaper(QObject):
             )
 
     @property
+    def busy(self) -> bool:
+        """Whether something asked for has not been answered yet."""
+        return self._request is not None
+
+    @property
     def shaped(self) -> bool:
         """Whether a shaped phrase is there to be kept."""
         return self._live is not None
@@ -326,11 +331,11 @@ class Shaper(QObject):
             self.look()
 
     def _wish(self) -> None:
-        self.changed.emit()
         if self.pushed:
             self._ask()
         else:
             self._withdraw()
+        self.changed.emit()
 
     def _withdraw(self) -> None:
         """Take the shaped candidate out of the tray: nothing is pushed."""
@@ -622,8 +627,9 @@ class Shaper(QObject):
         self._composer.ask(self.card, ask, answer)
 
     def _say(self, text: str) -> None:
-        self.status = text
-        self.status_changed.emit(text)
+        if text != self.status:
+            self.status = text
+            self.status_changed.emit(text)
 
 
 def with_space(cards: Iterable[Card]) -> tuple[Card, ...]:

@@ -12,6 +12,7 @@ BENCHMARKS = {
     "midi": "engine.bench_midi:run",
     "roll": "app.bench_roll:run",
     "start": "app.bench_start:run",
+    "map": "app.bench_map:run",
     "durability": "engine.bench_durability:run",
 }
 """Name → module:function, which takes nothing and returns figure name → number."""

@@ -5,6 +5,7 @@ Imported when the map is first shown: pyqtgraph takes a while.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,8 @@ class Plot(pg.PlotWidget):  # type: ignore[misc]
         self._points: npt.NDArray[np.float64] = np.zeros((0, 2))
         self._brushes = [pg.mkBrush(theme.ramp(k / (SHADES - 1))) for k in range(SHADES)]
         self._cloud = pg.ScatterPlotItem(size=5, pen=None, antialias=True)
+        # Thousands of points, under a dot that moves sixty times a second.
+        self._cloud.setCacheMode(self._cloud.CacheMode.DeviceCoordinateCache)
         self._path = pg.PlotDataItem(
             pen=pg.mkPen(theme.colour("loop"), width=2),
             symbol="o",
@@ -105,6 +108,7 @@ class Plot(pg.PlotWidget):  # type: ignore[misc]
         self._at: Point | None = None
         self._own: Point | None = None
         self._placed: tuple[Placed, ...] = ()
+        self._dotted: tuple[Point | None, Point | None, bool] | None = None
         self._held = False
         self._pressed: QPointF | None = None
         self.show_dot(None, None)
@@ -126,8 +130,11 @@ class Plot(pg.PlotWidget):  # type: ignore[misc]
 
     def show_dot(self, at: Point | None, own: Point | None) -> None:
         """The phrase as it is pushed, and where it would be without."""
-        self._at, self._own = at, own
-        moved = at is not None and own is not None and np.hypot(*np.subtract(at, own)) > 1e-6
+        shown = (at, own, self.hasFocus())
+        if shown == self._dotted:
+            return
+        self._at, self._own, self._dotted = at, own, shown
+        moved = at is not None and own is not None and math.dist(at, own) > 1e-6
         focus = theme.colour("selected" if self.hasFocus() else "ink")
         self._dot.setData(
             pos=[] if at is None else [at],
@@ -135,8 +142,9 @@ class Plot(pg.PlotWidget):  # type: ignore[misc]
             pen=pg.mkPen(focus, width=2.5),
         )
         self._home.setData(pos=[own] if moved else [])
-        line = np.array([own, at]) if moved else np.zeros((0, 2))
-        self._way.setData(line)
+        self._way.setVisible(moved)
+        if moved:
+            self._way.setData(np.array([own, at]))
 
     def show_placed(self, placed: Sequence[Placed]) -> None:
         """Music that was put on the map."""
