@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from engine import asking, bench, exchange, figures
-from models import catalogue
+from models import catalogue, tunes
 from models.card import Task
 from models.score import Score, UserError
 from models.system import Context, Progress, Proposal
@@ -193,15 +193,20 @@ def train(arguments: argparse.Namespace) -> None:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     """Measure a system on music it has not seen."""
-    catalogue.card(arguments.system)
+    card = catalogue.card(arguments.system)
     weights = Path(arguments.weights) if arguments.weights else None
     data = _data(arguments.data)
+    if data is None and card.representation.name in ("melody", "note_step"):
+        for fraction, text in tunes.prepare():  # minutes, the first time
+            _progress(fraction, text)
+        _progress(None)
     evaluation = importlib.import_module("models.evaluation")
     table = evaluation.evaluate(
         arguments.system,
         data,
         weights=weights,
         samples=arguments.samples,
+        attributes=arguments.attributes,
         seed=arguments.seed,
         device=_device(arguments.device),
     )
@@ -338,6 +343,9 @@ def _evaluate_words(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--samples", type=int, default=0, metavar="N", help="sample and compare, too"
+    )
+    parser.add_argument(
+        "--attributes", action="store_true", help="what attribute sliders do, instead"
     )
     _device_words(parser)
     _json_word(parser)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models import catalogue, corpora, likeness
+from models import catalogue, corpora, latent_sliders, likeness, space, tunes
 from models.card import Task
-from models.representations import casting, staging
+from models.representations import casting, melody, staging
 from models.representations import chorale as grid
 from models.representations.chorale import FIRST_PITCH, HOLD, TOKENS, VOICES, Chorale, tokens
 from models.score import Region, Score, UserError
@@ -136,17 +136,26 @@ def evaluate(
     *,
     weights: Path | None = None,
     samples: int = 0,
+    attributes: bool = False,
     seed: int = 0,
     device: str = "cpu",
 ) -> dict[str, float]:
-    """All figures of a system on `data`: None or "valid", "test", or scores with their names.
+    """All figures of a system on `data`: None or "valid", "test" (chorales alone), or scores with their
+    names.
 
     With `samples`, that many chorales are made (half from nothing, half under a soprano of the data) and
     compared with the data; the same figures of real Bach (training pieces) stand beside, under real_….
+    With `attributes`, the figures are those of a latent system's sliders instead.
     """
     system = catalogue.load(system_id, weights, device)
+    context = Context(np.random.default_rng(seed), device, weights)
+    if attributes and Task.RESHAPE not in system.card.tasks:
+        raise UserError(f"{system.card.name} has no attribute sliders; leave --attributes out.")
+    if system.card.representation.name != "chorale":
+        if samples:
+            raise UserError(f"{system.card.name} writes no chorales; leave --samples out.")
+        return _melodies(system, data, attributes, context)
     pieces = held(data)
-    context = Context(np.random.default_rng(seed), device)
     figures = dict(system.evaluate(pieces, context))
     train = corpora.load("train")
     figures |= note_wise(hold_previous(train, pieces), "hold_previous_")
@@ -170,6 +179,59 @@ def held(data: str | Sequence[tuple[Path, Score]] | None) -> list[Chorale]:
     if isinstance(data, str):
         raise UserError(f"There is no data {data!r}; say valid, test, or name a file or folder.")
     return chorales(data)
+
+
+def _melodies(
+    system: Any,
+    data: str | Sequence[tuple[Path, Score]] | None,
+    attributes: bool,
+    context: Context,
+) -> dict[str, float]:
+    """The figures of a system that writes melodies; those of its sliders if `attributes`."""
+    if isinstance(data, str) and data != "valid":
+        raise UserError(f"{system.card.name} has no data {data!r}; say valid, or name a folder.")
+    data = None if isinstance(data, str) else data
+    if system.card.representation.name != "melody":
+        return dict(system.evaluate(system.corpus(data).valid, context))
+    held_out, report = phrases(data, system.bars)
+    counts = {f"corpus_{name}": count for name, count in report.items()}
+    if not attributes:
+        return {**system.evaluate(held_out, context), **counts}
+    path = space.beside(context.weights) if context.weights else space.shipped(system.card.id)
+    if path is None:
+        raise UserError(
+            f"{system.card.name} has no attribute vectors yet; train it, or learn them."
+        )
+    found = space.load(path, system.card.id)
+    if found.latent != system.latent:
+        raise UserError(f"{path} was learnt with other weights; learn it again.")
+    return latent_sliders.figures(system, found, held_out)
+
+
+def phrases(
+    scores: Sequence[tuple[Path, Score]] | None, bars: int
+) -> tuple[melody.Phrases, Mapping[str, int]]:
+    """Phrases of so many bars to measure a system on, and how they came about: those of the bundled tunes
+    that are for validation, or all of the melodies of `scores`. UserError when there are none."""
+    if scores is None:
+        made = melody.material(tunes.load(), bars)
+        return made.valid, made.report
+    own = [tunes.from_score(score, f"own/{path.name}") for path, score in scores]
+    made = melody.material([tune for tune in own if tune is not None], bars)
+    both = (made.train, made.valid)
+    if not sum(map(len, both)):
+        raise UserError(
+            f"{scores[0][0].parent if len(scores) > 1 else scores[0][0]} has no run of {bars} bars of "
+            "melody in 4/4 on the grid of sixteenths; choose other music."
+        )
+    joined = melody.Phrases(
+        np.concatenate([p.tokens for p in both]),
+        np.concatenate([p.tune for p in both]),
+        np.concatenate([p.sharps for p in both]),
+        np.concatenate([p.minor for p in both]),
+        made.train.names,
+    )
+    return joined, made.report
 
 
 def sample(

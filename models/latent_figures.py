@@ -1,4 +1,4 @@
-"""Figures of systems with a latent space: what comes back from a code, what a code costs, what sliders do."""
+"""Figures of systems with a latent space: what comes back from a code, and what a code costs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from models import latent_paths
-from models.attributes import NAMES, measure
+from models.attributes import measure
 from models.coder import Coder
 from models.representations.melody import BAR, FIRST, HOLD, Phrases, Tokens, is_valid
-from models.space import SLIDER, Space, rank_correlations
 from models.system import Context
 
 Real = npt.NDArray[np.float64]
@@ -21,7 +20,6 @@ Real = npt.NDArray[np.float64]
 MOST_STEPS = 48_000
 """Steps of music looked at, so that figures take minutes at most: 1500 phrases of two bars."""
 PATHS_STEPS = 6_400
-CURVE_STEPS = 8_000
 BATCH = 512
 
 
@@ -110,59 +108,6 @@ def _forced(coder: Coder, tokens: Tokens, z: Tensor) -> tuple[Tokens, Real]:
         guesses.append(rows.argmax(-1).numpy().astype(np.uint8))
         nats.append(-rows.gather(-1, part[..., None])[..., 0].sum(-1).double().numpy())
     return np.concatenate(guesses), np.concatenate(nats)
-
-
-def responses(coder: Coder, z: Tensor, direction: npt.ArrayLike, sliders: npt.ArrayLike) -> Real:
-    """Attributes [N, S, 9] of what codes z [N, L] become when one slider [S] moves them along its
-    direction [L]."""
-    step = torch.as_tensor(np.asarray(direction, np.float32))
-    amount = torch.as_tensor(np.asarray(sliders, np.float32))
-    moved = z[:, None] + amount[:, None] * step  # N, S, L
-    made = decoded(coder, moved.flatten(0, 1))
-    return measure(made).astype(np.float64).reshape(len(z), len(amount), len(NAMES))
-
-
-def attributes(coder: Coder, space: Space, data: Phrases, context: Context) -> Mapping[str, float]:
-    """The response of each attribute to its slider, −3…+3, over phrases of `data`, decoded greedily.
-
-    NAME_at_minus_2 …: the mean change of the attribute from where it is at slider 0, in the corpus's standard
-    deviations. NAME_rho: Spearman's ρ of slider and attribute over the seven decodings of a phrase, averaged
-    over phrases (0 where nothing changes). NAME_drift: how far each other attribute goes, either way, for a
-    slider unit, in its standard deviations, averaged over phrases and over sliders −1 and +1.
-    NAME_drift_mean: the same of the mean over phrases.
-    """
-    picked = some(data, CURVE_STEPS)
-    mean, _ = codes(coder, picked.tokens)
-    figures: dict[str, float] = {"curve_phrases": len(picked)}
-    curve, rho, drift, bias = curves(coder, mean, space.direction, space.scale)
-    for k, name in enumerate(NAMES):
-        for s, value in zip(SLIDER, curve[k], strict=True):
-            place = f"minus_{-s}" if s < 0 else f"plus_{s}" if s else "0"
-            figures[f"{name}_at_{place}"] = float(value)
-        figures[f"{name}_rho"] = float(rho[k])
-        figures[f"{name}_drift"] = float(drift[k])
-        figures[f"{name}_drift_mean"] = float(bias[k])
-    figures["sliders_acting"] = int((rho >= 0.6).sum())
-    return figures
-
-
-def curves(
-    coder: Coder, z: Tensor, direction: npt.NDArray[np.floating], scale: npt.ArrayLike
-) -> tuple[Real, Real, Real, Real]:
-    """Mean response [9, 7], ρ [9], drift [9] and drift of the mean [9] of codes z; see `attributes`."""
-    count, units = len(NAMES), np.asarray(scale, np.float64)
-    curve, rho = np.zeros((count, len(SLIDER))), np.zeros(count)
-    drift, bias = np.zeros(count), np.zeros(count)
-    middle, near = SLIDER.index(0), [SLIDER.index(-1), SLIDER.index(1)]
-    for k in range(count):
-        found = responses(coder, z, direction[k], SLIDER)
-        change = (found - found[:, middle : middle + 1]) / units
-        curve[k] = change[..., k].mean(0)
-        rho[k] = rank_correlations(SLIDER, found[..., k].round(4)).mean()
-        others = np.delete(change[:, near], k, -1)  # N, 2, 8
-        drift[k] = np.abs(others).mean()
-        bias[k] = np.abs(others.mean(0)).mean()
-    return curve, rho, drift, bias
 
 
 def _long(tokens: Tokens) -> Tensor:

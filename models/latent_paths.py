@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from models import space
 from models.attributes import in_scale
 from models.coder import Coder
 from models.representations.melody import BAR, FIRST, Phrases, Tokens, is_valid, pitch
+from models.strategies.codes import decode, encode, evenly, slerp
+from models.strategies.paths import points
 
 Real = npt.NDArray[np.float64]
 Column = npt.NDArray[np.int64]
@@ -22,7 +23,6 @@ POINTS = 11
 """Phrases of a path, both ends included."""
 ORDER = 5
 """Symbols a language model reads at a time, as in Roberts et al. 2018, figure 4."""
-BATCH = 512
 _LEAP = 12  # wider ones count as this
 _SYMBOLS = 2 + 2 * _LEAP + 1
 
@@ -86,19 +86,6 @@ def _look(keys: Column, values: Column, wanted: Column) -> Column:
     return np.where(keys[at] == wanted, values[at], 0)
 
 
-def spherical(a: torch.Tensor, b: torch.Tensor, count: int) -> torch.Tensor:
-    """Codes [N, count, L] on the arcs from a to b [N, L], lengths going evenly from one to the other."""
-    t = torch.linspace(0, 1, count)[None, :, None]
-    long_a, long_b = a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True)
-    cosine = ((a * b).sum(-1, keepdim=True) / (long_a * long_b).clamp(min=1e-9)).clamp(-1, 1)
-    angle = cosine.acos().clamp(min=1e-4)[:, None]
-    first, second = (a / long_a.clamp(min=1e-9))[:, None], (b / long_b.clamp(min=1e-9))[:, None]
-    way = (((1 - t) * angle).sin() * first + (t * angle).sin() * second) / angle.sin()
-    length = (1 - t) * long_a[:, None] + t * long_b[:, None]
-    out: torch.Tensor = way * length
-    return out
-
-
 def mixed(a: Tokens, b: Tokens, count: int, draws: Real) -> Tokens:
     """[N, count, T]: each token from b where its number in `draws` [N, count, T] is below the share of
     the way, else from a."""
@@ -140,8 +127,9 @@ def out_of_scale(tokens: Tokens) -> float:
 
 
 def figures(coder: Coder, data: Phrases, pairs: int, rng: np.random.Generator) -> dict[str, float]:
-    """Paths between random pairs of `data`, spherical in the latent space (decoded greedily), and mixed from
-    the tokens: drawn anew at every point (`data`) or once for the whole path (`data_nested`, whose steps
+    """Paths between random pairs of `data`: spherical in the latent space, decoded greedily, at even
+    distances (`latent`) or at points that change most evenly, as `strategies.paths` takes them
+    (`latent_evened`); and mixed from the tokens: drawn anew at every point (`data`) or once for the whole path (`data_nested`, whose steps
     are even by construction). `language` reads the phrases that end no path; path_cost_ends_nats is what
     those that do cost."""
     order = rng.permutation(len(data))
@@ -151,10 +139,11 @@ def figures(coder: Coder, data: Phrases, pairs: int, rng: np.random.Generator) -
     a, b = data.tokens[order[:pairs]], data.tokens[order[pairs : 2 * pairs]]
     rest = order[2 * pairs :]
     language = Language(data.tokens[rest if len(rest) else order])
-    first, last = (coder.encode(torch.from_numpy(x.astype(np.int64)))[0] for x in (a, b))
-    codes = spherical(first, last, POINTS).flatten(0, 1)
-    decoded = torch.cat([coder.decode(part) for part in torch.split(codes, BATCH)])
-    latent = decoded.numpy().astype(np.uint8).reshape(pairs, POINTS, -1)
+    first, last = encode(coder, a), encode(coder, b)
+    even = np.stack([slerp(first, last, float(t)) for t in np.linspace(0, 1, POINTS)], 1)
+    latent = decode(coder, even)  # pairs, POINTS, T
+    every = points(coder, first, last, POINTS)[2]
+    evened = np.stack([way[evenly((way[:, None] != way[None]).mean(-1), POINTS)] for way in every])
     anew = rng.random(latent.shape)
     once = np.broadcast_to(rng.random((pairs, 1, latent.shape[2])), latent.shape)
     return {
@@ -162,6 +151,7 @@ def figures(coder: Coder, data: Phrases, pairs: int, rng: np.random.Generator) -
         "path_cost_ends_nats": float(language.nats(np.concatenate([a, b])).mean()),
         "path_out_of_scale_ends": out_of_scale(np.concatenate([a, b])),
         **measured(latent, language, "path_latent"),
+        **measured(evened, language, "path_latent_evened"),
         **measured(mixed(a, b, POINTS, anew), language, "path_data"),
         **measured(mixed(a, b, POINTS, once), language, "path_data_nested"),
     }

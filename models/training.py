@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from models import catalogue, corpora, evaluation, tunes, weights
+from models import catalogue, corpora, evaluation, latent_sliders, tunes, weights
+from models.card import Task
 from models.representations import melody, note_step
 from models.score import Score, UserError
 from models.system import Context
@@ -255,6 +256,7 @@ def train(
     the validation half. The weights in `out` are replaced every few minutes when the validation half has
     become likelier under them (so a run that goes on too long does no harm); `out` with the suffix
     .resume holds the run's state, so calling again with the same arguments goes on where it stopped.
+    At the end a system that can reshape gets a space beside its weights (`models.space`).
     What `corpus` stands for is the system's affair (its `corpus`); `sizes` are those of its net that are
     not as usual (`shaped`). UserError when the system can't be trained on that or `out` not be written.
     """
@@ -298,6 +300,8 @@ def train(
         yield {"minutes": fit.seconds / 60, "step": fit.step, **record, **figures}
         if done:
             state.unlink(missing_ok=True)
+            if Task.RESHAPE in system.card.tasks:
+                latent_sliders.write(system_id, out, found, seed, device)
             return
 
 

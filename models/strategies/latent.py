@@ -28,6 +28,7 @@ from models.space import Space
 from models.strategies import improvising
 from models.strategies.codes import Codes, average, decode, encode, neighbour, on_map
 from models.strategies.paths import interpolate
+from models.strategies.steering import steer
 from models.system import Ask, Context, Progress, Proposal
 
 Steps = Iterator[Proposal | Progress]
@@ -73,6 +74,7 @@ def space_of(coder: Coder, context: Context) -> Space | None:
 class _Push:
     """Sliders and a displacement on the map, to be applied in a space."""
 
+    coder: Coder
     space: Space | None
     sliders: Mapping[str, float]
     dx: float
@@ -85,7 +87,8 @@ class _Push:
     def __call__(self, z: Codes) -> Codes:
         if self.space is None or not self.anything:
             return z
-        return np.asarray(self.space.shift(self.space.push(z, self.sliders), self.dx, self.dy))
+        moved = self.space.shift(z, self.dx, self.dy)
+        return steer(self.coder, self.space, moved, self.sliders)
 
 
 def _number(values: Values, name: str) -> float:
@@ -97,7 +100,7 @@ def _number(values: Values, name: str) -> float:
 def _push(coder: Coder, values: Values, space: Space | None) -> _Push:
     """What the sliders say; UserError when they do nothing in this space."""
     sliders = {name: _number(values, name) for name in NAMES if values.get(name)}
-    push = _Push(space, sliders, _number(values, "map_x"), _number(values, "map_y"))
+    push = _Push(coder, space, sliders, _number(values, "map_x"), _number(values, "map_y"))
     name = coder.card.name
     if space is None and push.anything:
         raise UserError(
