@@ -23,7 +23,6 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.candidates import Candidate
 from app.composer import Composer, Wishes, bars_text, phrase_of
 from app.errands import Errands
 from app.listening import Listener, Stand
@@ -101,6 +100,7 @@ class PathPanel(QWidget):
         self.listener = Listener(session)
         self.path: Path | None = None
         self._origin: Phrase | None = None
+        self._request = 0
         self._build()
         self._connect()
         self._show_ends()
@@ -320,10 +320,11 @@ class PathPanel(QWidget):
         """Show the newest path, or the one the tray shows."""
         session = self.session
         paths = [c for c in session.candidates if c.ask.task is Task.INTERPOLATE]
-        if not paths:
-            return
         shown = session.shown_candidate
-        newest: Candidate = shown if shown in paths and shown is not None else paths[-1]
+        newest = shown if shown in paths else paths[-1] if paths else None
+        if newest is None or (newest is not shown and newest.request <= self._request):
+            return  # nothing new, and what was left in the tray is not what is looked at
+        self._request = max(self._request, newest.request)
         if self.path is not None and newest.proposal is self.path.proposal:
             return
         found = path_of(newest.proposal)
@@ -480,7 +481,11 @@ class PathPanel(QWidget):
         except UserError as error:
             session.message.emit(str(error))
             return
-        session.commit("Keep path" if len(steps) > 1 else "Keep a step", made)
+        if session.commit("Keep path" if len(steps) > 1 else "Keep a step", made):
+            # The ghosts of the whole would lie over what was kept, or tell of music that moved on.
+            session.show_candidate(None)
+            if len(steps) == len(path.steps):
+                session.drop(c.key for c in session.candidates if c.proposal is path.proposal)
 
     # --- looks ---------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from app.pianoroll.layers import Layer, topmost
 from app.pianoroll.painting import surface
 from app.pianoroll.scene import Scene, pitch_name
 from app.pianoroll.view import View
-from app.session import Session
+from app.session import Session, Trial
 from engine import edits
 from engine.document import Change
 from models.score import Notes, Region, Score
@@ -68,14 +68,14 @@ class Made:
 
     layer: Layer
     selected: npt.NDArray[np.int64]
-    shown: Candidate | None
+    shown: Candidate | Trial | None
     region: Region | None
 
     def fits(
         self,
         notes: Notes,
         selected: npt.NDArray[np.int64],
-        shown: Candidate | None,
+        shown: Candidate | Trial | None,
         region: Region | None,
         look: tuple[int, bool, bool],
     ) -> bool:
@@ -88,7 +88,8 @@ class Made:
 def layers_of(session: Session, known: dict[int, Made]) -> list[Layer]:
     """A layer a track of what the session shows. `known` keeps them by track, so that a drag makes anew
     only those it touches."""
-    score, selected, shown = session.score, session.selected, session.shown_candidate
+    score, selected = session.score, session.selected
+    shown = session.trial or session.shown_candidate
     region = session.region
     quiet = silent(score)
     out = []

@@ -20,6 +20,7 @@ from app import phrases, theme
 from app.composer import Composer, plan
 from app.errands import Errands
 from app.panels.path import PathPanel
+from app.pianoroll.canvas import Made, layers_of
 from app.player import Player
 from app.session import Playhead, Session
 from app.window import Window
@@ -459,6 +460,9 @@ def at(window: Window | Stage, tick: int) -> None:
 def test_the_slider_scrubs_while_it_plays(stage: Stage, qtbot: QtBot) -> None:
     panel, session = make(stage, qtbot), stage.session
     before = session.document.score
+    known: dict[int, Made] = {}
+    session.show_candidate(None)
+    assert not layers_of(session, known)[0].faint.any()
     session.set_loop((0, 4 * BAR))
     press(panel.play_button)
     assert session.loop == (0, 2 * BAR)
@@ -475,6 +479,7 @@ def test_the_slider_scrubs_while_it_plays(stage: Stage, qtbot: QtBot) -> None:
     assert session.score is before, "views draw the document"
     assert session.document.score is before
     assert [g.notes.pitch.tolist() for g in session.ghosts] == [list(DOWN)]
+    assert layers_of(session, known)[0].faint.sum() == 8, "what they take the place of is faint"
     qtbot.waitUntil(lambda: melody_of(shown(stage)[-1]) == list(DOWN))
     press(panel.play_button)
     assert not panel.listener.listening
@@ -583,6 +588,9 @@ def test_the_path_is_kept_after_the_music_as_one_step(stage: Stage, qtbot: QtBot
     score = session.document.score
     assert session.document.position == position + 1
     assert session.document.undo_label == "Keep path"
+    assert not session.candidates
+    assert not session.ghosts
+    assert panel.strip.count == 5, "it can still be heard"
     notes = score.track(0).notes
     old = notes.having(before.track(0).notes.id)
     assert notes.where(old) == before.track(0).notes
