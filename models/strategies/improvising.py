@@ -95,8 +95,11 @@ def passage(
         draws = _drawn(coder, z, temperature, rng)
         if label == 0 and known is None:
             key = _clearest(draws)
+        closes = label == CLOSE or len(plan) == 1
         fitted = np.stack([_in_key(d, key) for d in draws])
-        best = int(np.argmin([_cost(d, key, label) for d in fitted]))
+        if label:
+            fitted = np.stack([_near(d, _mean(written[0])) for d in fitted])
+        best = int(np.argmin([_cost(d, key, closes) for d in fitted]))
         codes[label], written[label] = z[best], fitted[best]
     tokens = np.concatenate([written[label] for label in plan])[: place.steps]
     shift = -12 * round((_middle(place) - _mean(tokens)) / 12)
@@ -147,9 +150,18 @@ def _in_key(tokens: Tokens, key: tuple[int, int]) -> Tokens:
     return np.asarray(moved[int((_strain(moved, key) + 1e-3 * np.abs(shifts)).argmin())])
 
 
-def _cost(tokens: Tokens, key: tuple[int, int], label: int) -> float:
-    """How badly a phrase [T] fits its place: far from its key, too few notes, wide leaps, or an end that
-    is none."""
+def _near(tokens: Tokens, centre: float) -> Tokens:
+    """Tokens [T] in the octave whose mean pitch is nearest to `centre`, as far as there are tokens."""
+    moved = tokens.astype(np.int64) + 12 * round((centre - _mean(tokens)) / 12)
+    sung = moved[tokens >= FIRST]
+    if not len(sung) or sung.min() < FIRST or sung.max() >= TOKENS:
+        return tokens
+    return np.where(tokens >= FIRST, moved, tokens).astype(np.uint8)
+
+
+def _cost(tokens: Tokens, key: tuple[int, int], closes: bool) -> float:
+    """How badly a phrase [T] fits its place: far from its key, too few notes, wide leaps, or if it
+    `closes` an end that is none."""
     onset = np.flatnonzero(tokens >= FIRST)
     if len(onset) < 2 * len(tokens) // BAR:
         return 10.0
@@ -157,7 +169,7 @@ def _cost(tokens: Tokens, key: tuple[int, int], label: int) -> float:
     cost = float(_strain(tokens[None], key)[0])
     cost += 0.1 * float((np.abs(np.diff(sung)) > WIDE).sum())
     cost += 0.05 * int(tokens[0] == REST)
-    if label == CLOSE:
+    if closes:
         away = int(sung[-1] - _tonic(key)) % 12
         cost += {0: 0.0, 7: 0.6, 4 - key[1]: 0.5}.get(away, 1.0)
         held = int((tokens[onset[-1] :] == HOLD).sum()) + 1
