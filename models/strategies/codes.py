@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -86,7 +88,8 @@ def evenly(apart: npt.NDArray[np.floating], count: int) -> list[int]:
     """Which of F points on a way to take, `count` of them, the first and the last included, so that from
     one to the next there is as nearly as possible the same distance; `apart` [F, F] are the distances.
 
-    The least sum of squares, by dynamic programming.
+    The least sum of squares, by dynamic programming. Where there are fewer different points than are
+    wanted, each is taken about equally often.
     """
     points = len(apart)
     cost = np.where(np.tri(points, dtype=bool), np.inf, apart.astype(np.float64) ** 2)
@@ -100,4 +103,8 @@ def evenly(apart: npt.NDArray[np.floating], count: int) -> list[int]:
     found = [points - 1]
     for back in reversed(before):
         found.append(int(back[found[-1]]))
-    return found[::-1]
+    found.reverse()
+    moving = [0, *(b for a, b in pairwise(found) if apart[a, b] > 0)]
+    moving[-1] = points - 1 if len(moving) > 1 else 0
+    turns = np.rint(np.linspace(0, len(moving) - 1, count)).astype(int)
+    return [*(moving[i] for i in turns[:-1]), points - 1]

@@ -130,6 +130,13 @@ def test_an_average_and_a_neighbour_are_as_long_as_what_they_come_from() -> None
     assert (codes.average(np.zeros((2, 1, 4), np.float32)) == 0).all()
 
 
+def test_where_little_changes_each_phrase_is_taken_as_often() -> None:
+    place = np.array([0.0] * 30 + [0.3, 0.6] + [1.0] * 5)
+    chosen = codes.evenly(np.abs(place[:, None] - place), 8)
+    assert place[chosen].tolist() == [0.0, 0.0, 0.3, 0.3, 0.6, 0.6, 1.0, 1.0]
+    assert (chosen[0], chosen[-1]) == (0, 36)
+
+
 def test_points_are_chosen_as_evenly_as_can_be() -> None:
     place = np.array([0.0, 0.1, 0.2, 0.9, 1.0, 1.1, 1.9, 2.0])
     apart = np.abs(place[:, None] - place)
