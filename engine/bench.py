@@ -9,6 +9,7 @@ from models.score import UserError
 
 BENCHMARKS = {
     "gibbs": "models.bench_gibbs:run",
+    "latent": "models.bench_latent:run",
     "midi": "engine.bench_midi:run",
     "roll": "app.bench_roll:run",
     "start": "app.bench_start:run",

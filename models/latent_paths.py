@@ -123,7 +123,8 @@ def measured(path: Tokens, language: Language, prefix: str) -> dict[str, float]:
 def out_of_scale(tokens: Tokens) -> float:
     """Share of the notes of phrases [N, T] that lie outside the diatonic scale that fits their phrase best."""
     notes = pitch(tokens)
-    return float(1 - in_scale(notes).sum() / max(1, int((notes >= 0).sum())))
+    count = int((notes >= 0).sum())
+    return float((count - in_scale(notes).sum()) / max(1, count))
 
 
 def figures(coder: Coder, data: Phrases, pairs: int, rng: np.random.Generator) -> dict[str, float]:
