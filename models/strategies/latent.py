@@ -84,11 +84,12 @@ class _Push:
     def anything(self) -> bool:
         return bool(self.sliders or self.dx or self.dy)
 
-    def __call__(self, z: Codes) -> Codes:
+    def __call__(self, start: _Start) -> Codes:
+        """The codes [N, L] of what it starts from, moved."""
         if self.space is None or not self.anything:
-            return z
-        moved = self.space.shift(z, self.dx, self.dy)
-        return steer(self.coder, self.space, moved, self.sliders)
+            return start.z
+        moved = self.space.shift(start.z, self.dx, self.dy)
+        return steer(self.coder, self.space, moved, self.sliders, start.windows)
 
 
 def _number(values: Values, name: str) -> float:
@@ -127,12 +128,16 @@ class _Start:
     z: Codes
     back: Tokens
 
+    def windows(self, written: Tokens) -> Tokens:
+        """What is heard of windows decoded [N, C, T]: the original where the decoding says what it says of
+        the original's code, and where all is silent."""
+        heard, back = self.heard[:, None], self.back[:, None]
+        silent = ~(heard >= FIRST).any(-1, keepdims=True)
+        return np.where((written == back) | silent, heard, written)
+
     def put(self, written: Tokens) -> Tokens:
-        """The tokens [steps] of a phrase decoded as windows [N, T]: the original where the decoding says
-        what it says of the original's code, and where all is silent."""
-        silent = ~(self.heard >= FIRST).any(-1, keepdims=True)
-        windows = np.where((written == self.back) | silent, self.heard, written)
-        return phrase.joined(windows, self.line.tokens)
+        """The tokens [steps] of a phrase decoded as windows [N, T]."""
+        return phrase.joined(self.windows(written[:, None])[:, 0], self.line.tokens)
 
 
 def _sources(ask: Ask, name: str) -> tuple[Place, list[Line]]:
@@ -169,7 +174,7 @@ def _reshape(
     place, lines = _sources(ask, coder.card.name)
     yield Progress(0.0, "Listening")
     start = _start(coder, place, lines)
-    z = push(start.z)
+    z = push(start)
     tokens = start.put(decode(coder, z)) if push.anything else start.line.tokens
     yield _proposal(ask, 0, start, tokens, z, space)
     if ask.count > 1:

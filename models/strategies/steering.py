@@ -7,7 +7,7 @@ measured, and of each phrase the one is taken that comes nearest to what was ask
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -26,14 +26,20 @@ STAY = 0.5
 """Variances of an attribute that changing every step of the grid is worth."""
 
 
-def steer(coder: Coder, space: Space, z: Codes, sliders: Mapping[str, float]) -> Codes:
+def steer(
+    coder: Coder,
+    space: Space,
+    z: Codes,
+    sliders: Mapping[str, float],
+    put: Callable[[Tokens], Tokens] = lambda written: written,
+) -> Codes:
     """Codes [N, L] of phrases like those of `z`, their attributes moved by sliders (attribute → −3…3, in the
-    corpus's standard deviations)."""
+    corpus's standard deviations). `put` says what is heard of phrases decoded [N, C, T]."""
     if not any(sliders.values()):
         return z
     way = space.push(z, sliders) - z
     codes = z[:, None] + REACH[:, None] * way[:, None]  # N, C, L
-    tokens = decode(coder, np.concatenate([z[:, None], codes], 1))
+    tokens = put(decode(coder, np.concatenate([z[:, None], codes], 1)))
     wanted = np.array([sliders.get(name, 0.0) for name in NAMES])
     best = nearest(space, tokens[:, 0], tokens[:, 1:], wanted)
     return np.asarray(codes[np.arange(len(z)), best])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from models import attributes, catalogue
+from models import attributes, catalogue, weights
 from models import space as spaces
 from models.card import Task
 from models.representations import melody
@@ -543,3 +543,18 @@ def test_the_figures_are_those_of_the_notes(vae: Any) -> None:
     for name, value in zip(attributes.NAMES, measured, strict=True):
         assert found.figures[name] == pytest.approx(float(value), rel=1e-5)
     assert HOLD in tokens
+
+
+@pytest.mark.parametrize("name", ["density", "pitch", "contour", "syncopation", "range"])
+def test_real_sliders_do_what_they_say(vae: Any, name: str) -> None:
+    def measured(amount: float) -> float:
+        found = [
+            run(vae, asked(Task.RESHAPE, Score((tune(4, seed=s),)), 4, **{name: amount}))[0]
+            for s in (1, 2, 3)
+        ]
+        return float(np.mean([p.figures[name] for p in found]))
+
+    low, here, high = (measured(amount) for amount in (-3.0, 0.0, 3.0))
+    assert low < here < high
+    space = spaces.load(spaces.beside(weights.shipped("music_vae_2bar")), "music_vae_2bar")
+    assert high - low > 1.5 * space.scale[attributes.NAMES.index(name)]
