@@ -155,8 +155,8 @@ class Net(nn.Module):
 
 
 class Stepper:
-    """The decoder's numbers, prepared for one step at a time: what depends on a token or a place alone is
-    a row of a table.
+    """The decoder's numbers, prepared for one step at a time: what depends on a token alone is a row of a
+    table, and the rest one product.
 
     Steps are taken on the CPU whatever the net's device: each is too small for more.
     """
@@ -167,11 +167,9 @@ class Stepper:
             # torch's gates are input, forget, cell, output; here the three sigmoids come first.
             order = torch.arange(4 * net.shape.write).view(4, -1)[[0, 1, 3, 2]].flatten()
             W = writer.weight_ih_l0[order].T
-            self.past = (net.past.weight @ W).cpu()  # TOKENS + 1, 4W
             bias = (writer.bias_ih_l0 + writer.bias_hh_l0)[order]
-            self.place = (net.place.weight @ W + bias).cpu()  # S, 4W
-            self.told = W.contiguous().cpu()
-            self.turn = writer.weight_hh_l0[order].T.contiguous().cpu()  # W, 4W
+            self.past = (net.past.weight @ W + bias).cpu()  # TOKENS + 1, 4W
+            self.turn = torch.cat([writer.weight_hh_l0[order].T, W]).cpu()  # W + E, 4W
             self.says = net.says.weight.T.contiguous().cpu()
             self.bias = net.says.bias.cpu()
         self.net = net
@@ -179,18 +177,22 @@ class Stepper:
     def decode(self, z: Tensor, choose: Chooser) -> Tensor:
         """Codes [B, L] → tokens [N, S], all the bars of a hierarchical decoder side by side"""
         told, h, c = (x.cpu() for x in self.net.state(z))
-        N, S, _ = told.size()
-        W = self.net.shape.write
-        told = told @ self.told + self.place  # N, S, 4W
+        N, S, E = told.size()
+        W = h.shape[1]
+        told = told + self.net.place.weight.cpu()  # N, S, E
+        heard = torch.empty(N, W + E)
+        heard[:, :W] = h
         token = torch.full((N,), TOKENS)
         out = torch.empty(N, S, dtype=torch.int64)
         for t in range(S):
-            gates = torch.addmm(told[:, t] + self.past[token], h, self.turn)
+            heard[:, W:] = told[:, t]
+            gates = torch.addmm(self.past[token], heard, self.turn)
             i, f, o = gates[:, :-W].sigmoid_().chunk(3, -1)
             c = torch.addcmul(i * gates[:, -W:].tanh_(), f, c)
             h = o * c.tanh()
             token = choose(torch.addmm(self.bias, h, self.says), t)
             out[:, t] = token
+            heard[:, :W] = h
         return out
 
 
