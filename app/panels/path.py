@@ -374,8 +374,9 @@ class PathPanel(QWidget):
     def go(self, step: int) -> None:
         """Make a step the current one; what plays follows it from the next bar on."""
         self.strip.set_current(step)
-        box = self.strip.cell(step)
-        self._scroll.ensureVisible(round(box.center().x()), 0, round(box.width()), 0)
+        if not self.slider.isSliderDown():  # else it would move away under the mouse
+            box = self.strip.cell(step)
+            self._scroll.ensureVisible(round(box.center().x()), 0, round(box.width()), 0)
         if self.listener.looping:
             self.listener.want(step)
 

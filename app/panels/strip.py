@@ -12,7 +12,10 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 from app import theme
 from models.score import Notes
 
-CELL_PX, GAP_PX, CAPTION_PX = 62, 4, 15
+CELL_PX, GAP_PX, CAPTION_PX = 22, 4, 15
+NARROW_PX = 40
+"""Cells narrower than this have narrow edges."""
+
 START, END = theme.VOICES[0], theme.VOICES[1]
 """The colours of A and B; steps between them lie between these."""
 
@@ -127,10 +130,11 @@ class Strip(QWidget):
     def cell(self, step: int) -> QRectF:
         """Where a step is drawn."""
         wide = self.width() / max(self.count, 1)
-        return QRectF(step * wide + GAP_PX / 2, 1, wide - GAP_PX, self.height() - 2)
+        gap = GAP_PX if wide > NARROW_PX else GAP_PX / 2
+        return QRectF(step * wide + gap / 2, 1, wide - gap, self.height() - 2)
 
     def sizeHint(self) -> QSize:
-        return QSize(CELL_PX * 8, 88)
+        return QSize(CELL_PX * 20, 88)
 
     def minimumSizeHint(self) -> QSize:
         return QSize(CELL_PX, 60)
@@ -239,14 +243,15 @@ class Strip(QWidget):
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(theme.colour("hover" if step in self.selected else "field"))
         painter.drawRoundedRect(box, 5, 5)
-        roll = box.adjusted(4, CAPTION_PX + 1, -4, -4)
+        edge = 4 if box.width() > NARROW_PX else 2
+        roll = box.adjusted(edge, CAPTION_PX + 1, -edge, -4)
         painter.setPen(QPen(theme.colour("grid_beat"), 1))
-        for tick in self._bars:
+        for tick in self._bars if box.width() > NARROW_PX else ():
             x = roll.left() + tick * roll.width() / self._length
             painter.drawLine(QPointF(x, roll.top()), QPointF(x, roll.bottom()))
         paint_phrase(painter, roll, self._steps[step], self._length, pitches, colour)
         painter.setPen(theme.colour("text" if current else "text_dim"))
-        caption = QRectF(box.left() + 5, box.top() + 1, box.width() - 10, CAPTION_PX)
+        caption = QRectF(box.left() + edge, box.top() + 1, box.width() - 2 * edge, CAPTION_PX)
         painter.drawText(
             caption,
             Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter,
