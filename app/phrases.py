@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from models.score import NO_CONTROLS, Notes, Score, Track, UserError
+from models.score import NO_CONTROLS, Notes, Region, Score, Track, UserError
 from models.system import Proposal
 from models.timebase import SIXTEENTH, MeterMap, TempoMap
 
@@ -51,6 +52,42 @@ def clipped(notes: Notes, start: int, end: int) -> Notes:
 def of_bars(score: Score, track_id: int, start: int, end: int, source: str) -> Phrase:
     """The bars [start, end) of a track; UserError when they are silent."""
     return _phrase(score, score.track(track_id), start, end, source)
+
+
+def groups(score: Score, ids: npt.NDArray[np.int64], bars: int) -> tuple[Region, ...]:
+    """The phrases among the notes of these ids: the bars that follow one another, of each track.
+
+    When that is one run only, it is cut into phrases of `bars` bars.
+    """
+    found = []
+    for track in score.tracks:
+        notes = track.notes.where(track.notes.having(ids))
+        touched: set[int] = set()
+        for onset, end in zip(notes.onset.tolist(), notes.end.tolist(), strict=True):
+            first, last = score.meter.position(onset).bar, score.meter.position(end - 1).bar
+            touched.update(range(first, last + 1))
+        run: list[int] = []
+        for bar in [*sorted(touched), -1]:
+            if run and bar != run[-1] + 1:
+                found.append((track.id, run[0], run[-1] + 1))
+                run = []
+            run.append(bar)
+    if len(found) == 1:
+        track_id, start, stop = found[0]
+        found = [(track_id, b, min(b + bars, stop)) for b in range(start, stop, bars)]
+    return tuple(
+        Region(score.meter.bar_start(a), score.meter.bar_start(b), frozenset({i}))
+        for i, a, b in found
+    )
+
+
+def sounds(score: Score, region: Region) -> bool:
+    """Whether anything sounds in the region."""
+    return any(
+        t.notes.sounding(region.start, region.end).any()
+        for t in score.tracks
+        if t.id in region.tracks
+    )
 
 
 def of_piece(score: Score, source: str) -> Phrase:

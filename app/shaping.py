@@ -7,24 +7,20 @@ fast as the system gives them, and none is thrown away for the next.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.candidates import Candidate
-from app.composer import Composer, bars_text, phrase_of, plan, whole_bars
-from app.errands import Errands
-from app.phrases import of_bars
+from app.composer import Composer, bars_text, phrase_of, plan
+from app.phrases import groups, of_bars, sounds
 from app.session import Session
-from engine import exchange, messages
+from engine import messages
 from models import attributes, space
 from models.card import LATENT_PARAMS, Card, Task, Value
-from models.representations import melody
-from models.score import EMPTY, Notes, Region, Score, Track, UserError
+from models.score import EMPTY, Notes, Region, Score, UserError
 from models.space import Space
 from models.system import Ask, Proposal
 
@@ -48,67 +44,16 @@ def shipped(system_id: str) -> Space | None:
     return None if path is None else space.load(path, system_id)
 
 
-@dataclass(frozen=True)
-class Placed:
-    """Music put on the map to see where it lies: its name, its place, and its notes from tick 0 on."""
-
-    name: str
-    x: float
-    y: float
-    notes: Notes
-    length: int
-
-
-def groups(score: Score, ids: npt.NDArray[np.int64], bars: int) -> tuple[Region, ...]:
-    """The phrases among the notes of these ids: the bars that follow one another, of each track.
-
-    When that is one run only, it is cut into phrases of `bars` bars.
-    """
-    found = []
-    for track in score.tracks:
-        notes = track.notes.where(track.notes.having(ids))
-        touched: set[int] = set()
-        for onset, end in zip(notes.onset.tolist(), notes.end.tolist(), strict=True):
-            first, last = score.meter.position(onset).bar, score.meter.position(end - 1).bar
-            touched.update(range(first, last + 1))
-        run: list[int] = []
-        for bar in [*sorted(touched), -1]:
-            if run and bar != run[-1] + 1:
-                found.append((track.id, run[0], run[-1] + 1))
-                run = []
-            run.append(bar)
-    if len(found) == 1:
-        track_id, start, stop = found[0]
-        found = [(track_id, b, min(b + bars, stop)) for b in range(start, stop, bars)]
-    return tuple(
-        Region(score.meter.bar_start(a), score.meter.bar_start(b), frozenset({i}))
-        for i, a, b in found
-    )
-
-
-def laid(notes: Notes, length: int, region: Region, track: Track) -> Track:
-    """`track` with `notes` (from tick 0 on, `length` ticks in all) in `region`, and no others of its own:
-    repeated as often as they fit, cut at the end, and left out where locked notes or such as cross the
-    region's edges sound. They are as loud as what the region holds."""
-    times = -(-(region.end - region.start) // length)
-    onset = np.concatenate([notes.onset + region.start + k * length for k in range(times)])
-    end = np.minimum(onset + np.tile(notes.duration, times), region.end)
-    pitch = np.tile(notes.pitch, times)
-    given = track.notes.where(track.notes.sounding(region.start, region.end))
-    loud = round(float(given.velocity.mean())) if len(given) else 80
-    stays = given.where(~region.with_tracks({track.id}).owned(track.with_notes(given)))
-    free = onset < end
-    for a, b in zip(stays.onset, stays.end, strict=True):
-        free &= (end <= a) | (onset >= b)
-    made = Notes.of(onset[free], (end - onset)[free], pitch[free], loud)
-    return track.with_notes(made)
+def excerpt_of(score: Score, region: Region) -> Score:
+    """The bars of a region of one track, as music of its own."""
+    (track_id,) = region.tracks
+    return of_bars(score, track_id, region.start, region.end, "").score
 
 
 class Shaper(QObject):
     """What the Shape panel works: a system, a phrase, how far it is pushed, and what came of it.
 
-    `changed` follows everything but the system, which `system_changed` follows, and `placed_changed` the
-    music put on the map. `status_changed(text)` says what is being done, or why it can't be. The shaped
+    `changed` follows everything but the system, which `system_changed` follows. `status_changed(text)` says what is being done, or why it can't be. The shaped
     phrase is one candidate of the tray that is replaced by the next; pushed no more, it goes.
 
     card, space: the system and its space, either may be None. phrase: where it is, None when nothing fit is
@@ -118,20 +63,18 @@ class Shaper(QObject):
 
     changed = Signal()
     system_changed = Signal()
-    placed_changed = Signal()
     status_changed = Signal(str)
 
     def __init__(
         self,
         session: Session,
         composer: Composer,
-        errands: Errands,
         *,
         spaces: Spaces = shipped,
         rng: np.random.Generator,
     ) -> None:
         super().__init__(session)
-        self._session, self._composer, self._errands = session, composer, errands
+        self._session, self._composer = session, composer
         self._spaces, self._rng = spaces, rng
         self.card: Card | None = None
         self.space: Space | None = None
@@ -141,7 +84,6 @@ class Shaper(QObject):
         self.own: Mapping[str, float] = {}
         self.measured: Mapping[str, float] = {}
         self.home: tuple[float, float] | None = None
-        self.placed: tuple[Placed, ...] = ()
         self.sounding = True
         self.status = ""
         self._shift = (0.0, 0.0)
@@ -151,7 +93,6 @@ class Shaper(QObject):
         self._again = False  # the newest wish has not been asked for yet
         self._settled = False  # the hand has come to rest: play what comes of it from the beginning
         self._live: int | None = None
-        self._point: int | None = None
         self._first: int | None = None
         self._look = QTimer(self, singleShot=True, interval=LOOK_MS)
         self._look.timeout.connect(self.look)
@@ -181,13 +122,11 @@ class Shaper(QObject):
         self.card, self.space = card, None
         self._forget()
         self._seen = (None, EMPTY)
-        self.placed = ()
         try:
             self.space = self._spaces(card.id)
         except UserError as error:
             self._say(str(error))
         self.system_changed.emit()
-        self.placed_changed.emit()
         if self._attending:
             self.look()
 
@@ -252,14 +191,14 @@ class Shaper(QObject):
 
     def push(self, name: str, amount: float, *, settled: bool = False) -> None:
         """Set a slider. `settled`: the hand has let go of it, or it is a key's doing."""
-        self._take_up()
+        self.look()
         self.sliders[name] = float(np.clip(amount, -MOST, MOST))
         self._settled = settled
         self._wish()
 
     def move(self, dx: float, dy: float, *, settled: bool = False) -> None:
         """Move the phrase on the map by so much."""
-        self._take_up()
+        self.look()
         x, y = self._shift
         self._shift = (
             float(np.clip(x + dx, -FARTHEST, FARTHEST)),
@@ -325,10 +264,6 @@ class Shaper(QObject):
         assert self.space is not None
         amounts = np.array([sliders.get(name, 0.0) for name in attributes.NAMES])
         return np.asarray(amounts @ self.space.direction @ self.space.map_axes.T, np.float64)
-
-    def _take_up(self) -> None:
-        if self._look.isActive() or self.phrase is None:
-            self.look()
 
     def _wish(self) -> None:
         if self.pushed:
@@ -434,7 +369,7 @@ class Shaper(QObject):
 
     def more_like_this(self, radius: float) -> None:
         """Ask for candidates near the phrase, as it sounds now."""
-        if (around := self._here()) is not None:
+        if (around := self.here()) is not None:
             self._request_for(Task.REGENERATE, self.phrase, {"radius": radius}, around)
 
     def surprise(self, temperature: float) -> None:
@@ -464,7 +399,7 @@ class Shaper(QObject):
         self.reset()
         score = self._session.document.score
         self.phrase, self.home = found[0], None
-        self.sources = tuple(self._excerpt(score, region) for region in found)
+        self.sources = tuple(excerpt_of(score, region) for region in found)
         self._settled = True
         self._wish()
 
@@ -473,31 +408,18 @@ class Shaper(QObject):
         bars = self.space.bars if self.space is not None else 2
         found = groups(self._session.document.score, self._session.selected, bars)
         score = self._session.document.score
-        return tuple(r for r in found if self._sounds(score, r))
+        return tuple(r for r in found if sounds(score, r))
 
-    @staticmethod
-    def _sounds(score: Score, region: Region) -> bool:
-        return any(
-            t.notes.sounding(region.start, region.end).any()
-            for t in score.tracks
-            if t.id in region.tracks
-        )
-
-    @staticmethod
-    def _excerpt(score: Score, region: Region) -> Score:
-        (track_id,) = region.tracks
-        return of_bars(score, track_id, region.start, region.end, "").score
-
-    def _here(self) -> tuple[Score, ...] | None:
-        """What "this" is: the phrase as it is shaped, () for what is in its bars, None for nothing."""
-        self._take_up()
+    def here(self) -> tuple[Score, ...] | None:
+        """What "this phrase" is: the phrase as it is shaped, () for what is in its bars, None for nothing."""
+        self.look()
         if self.phrase is None:
             self._session.message.emit(self.title())
             return None
         shaped = self._candidate(self._live)
         if shaped is None:
             return ()
-        return (self._excerpt(shaped.applied(self._session.document.score), self.phrase),)
+        return (excerpt_of(shaped.applied(self._session.document.score), self.phrase),)
 
     def _candidate(self, number: int | None) -> Candidate | None:
         found = (c for c in self._session.candidates if c.request == number)
@@ -525,106 +447,11 @@ class Shaper(QObject):
         if self._live is not None and self._candidate(self._live) is None:
             self._live = None  # kept, or dropped by hand
             self.reset()
-        if self._point is not None and self._candidate(self._point) is None:
-            self._point = None
         first = self._candidate(self._first)
         if first is not None and first.final:
             self._first = None
             if self.sounding:
                 self._session.hear_phrase(first.key)
-
-    # --- music on the map --------------------------------------------------------------------------
-
-    def hear_point(self, index: int, *, keep: bool = False) -> None:
-        """Hear a phrase of the corpus in the place of the phrase, as one candidate that the next replaces,
-        unless it is to `keep` its place in the tray."""
-        if self.space is not None:
-            tokens = self.space.point_tokens[index]
-            onset, duration, pitch = melody.to_notes(tokens, 0)
-            bar = whole_bars(Score((Track(0, "", Notes.of(0, 1, 60)),)))
-            assert bar is not None
-            self._hear_music(Notes.of(onset, duration, pitch), self.space.bars * bar[1], keep)
-
-    def hear_placed(self, index: int, *, keep: bool = False) -> None:
-        """The same with music that was put on the map."""
-        self._hear_music(self.placed[index].notes, self.placed[index].length, keep)
-
-    def _hear_music(self, notes: Notes, length: int, keep: bool) -> None:
-        self._take_up()
-        score = self._session.document.score
-        region, track = self._room(length)
-        ask = Ask(Task.CREATE, score, region)
-        assert self.card is not None
-        if self._point is None:
-            self._point = self._session.number()
-        proposal = Proposal(0, region, (laid(notes, length, region, track),), final=True)
-        number = self._point
-        self._session.offer(number, self.card, ask, proposal)
-        if keep:
-            self._point = None
-        if self.sounding:
-            self._session.hear_phrase((number, 0))
-
-    def _room(self, length: int) -> tuple[Region, Track]:
-        """Where music from the map goes: where the phrase is; else into the marked bars, or from the first
-        bar on, of the active track or a new one."""
-        session, score = self._session, self._session.document.score
-        if self.phrase is not None:
-            (track_id,) = self.phrase.tracks
-            return self.phrase, score.track(track_id)
-        start, end = session.span or (0, length)
-        track = next((t for t in score.tracks if t.id == session.active_track), None)
-        if track is None:
-            track = Track(score.next_track_id, "Melody")
-        return Region(start, end, frozenset({track.id})), track
-
-    def place_phrase(self) -> None:
-        """Put the phrase on the map, to stay there and be seen."""
-        if (shaped := self._here()) is None:
-            return
-        assert self.phrase is not None
-        score = shaped[0] if shaped else self._excerpt(self._session.document.score, self.phrase)
-        length = self.phrase.end - self.phrase.start
-        self._locate(self.title(), score, Region(0, length, frozenset({score.tracks[0].id})))
-
-    def place_file(self, path: Path) -> None:
-        """Put the first line of a file on the map."""
-
-        def put(score: Score) -> None:
-            track = next((t for t in score.tracks if len(t.notes)), None)
-            music = whole_bars(score)
-            if track is None or music is None:
-                self._session.message.emit(f"{path.name} has no notes; drop a file with a melody.")
-                return
-            self._locate(path.stem, score, Region(*music, frozenset({track.id})))
-
-        self._errands.run(f"Reading {path.name}", lambda: exchange.read(path), put)
-
-    def clear_placed(self) -> None:
-        """Take off the map what was put there."""
-        self.placed = ()
-        self.placed_changed.emit()
-
-    def _locate(self, name: str, score: Score, region: Region) -> None:
-        if self.card is None or self.space is None:
-            return
-        ask = Ask(Task.RESHAPE, score, region, self.card.values())
-        (track_id,) = region.tracks
-        notes = score.track(track_id).notes
-        notes = notes.where(notes.sounding(region.start, region.end))
-
-        def answer(message: messages.Outbound) -> None:
-            match message:
-                case messages.Proposed(_, proposal) if "map_x" in proposal.figures:
-                    x, y = proposal.figures["map_x"], proposal.figures["map_y"]
-                    made = Placed(name, x, y, notes, region.end - region.start)
-                    kept = [p for p in self.placed if p.name != name]
-                    self.placed = (*kept, made)
-                    self.placed_changed.emit()
-                case messages.Failed(_, sentence):
-                    self._session.message.emit(sentence)
-
-        self._composer.ask(self.card, ask, answer)
 
     def _say(self, text: str) -> None:
         if text != self.status:

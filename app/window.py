@@ -43,6 +43,7 @@ from app.panels.transport import TransportBar
 from app.pianoroll.commands import COMMANDS
 from app.pianoroll.roll import PianoRoll
 from app.pianoroll.viewport import MARGIN_PX
+from app.places import Places
 from app.player import Link, OpenLink, Player, port_title
 from app.scoreview import ScoreView
 from app.session import Session
@@ -106,7 +107,8 @@ class Window(QMainWindow):
         self.composer = Composer(session, load=load)
         self.player = Player(session, link)
         cards, rng = catalogue.cards() if cards is None else cards, rng or np.random.default_rng()
-        self.shaper = Shaper(session, self.composer, self.errands, spaces=spaces, rng=rng)
+        self.shaper = Shaper(session, self.composer, spaces=spaces, rng=rng)
+        self.places = Places(session, self.composer, self.errands, self.shaper)
         self.controllers = Controllers(settings, self)
 
         self.roll = PianoRoll(session)
@@ -114,7 +116,7 @@ class Window(QMainWindow):
         self.transport = TransportBar(session)
         self.compose = ComposePanel(session, self.composer, cards, rng)
         self.compose.pushes = self.shaper.pushes
-        self.shape = ShapePanel(session, self.shaper, self.controllers, cards)
+        self.shape = ShapePanel(session, self.shaper, self.places, self.controllers, cards)
         self.path = PathPanel(session, self.composer, self.errands, cards)
         self.proposals = ProposalsPanel(session)
         self.score_view = ScoreView(session)
@@ -517,7 +519,7 @@ class Window(QMainWindow):
     def place_phrase(self) -> None:
         """Show where the phrase that is chosen lies on the latent map."""
         self.show_shape()
-        self.shaper.place_phrase()
+        self.places.place_phrase()
 
     def show_shape(self) -> None:
         """Bring the Shape panel to the front."""

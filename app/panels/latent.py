@@ -29,7 +29,7 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 from app import theme
 from app.panels.common import label
 from app.panels.sliders import measured_text
-from app.shaping import Placed
+from app.places import Placed
 from engine import exchange
 from models.attributes import NAMES, UNITS
 from models.space import Space

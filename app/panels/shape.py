@@ -24,6 +24,7 @@ from PySide6.QtWidgets import (
 from app.controllers import TARGETS, Controllers
 from app.panels.common import Elided, button, header, mark, spin_text, tool
 from app.panels.sliders import AttributeSliders
+from app.places import Places
 from app.session import Session
 from app.shaping import Shaper, with_space
 from models.card import Card
@@ -60,12 +61,14 @@ class ShapePanel(QWidget):
         self,
         session: Session,
         shaper: Shaper,
+        places: Places,
         controllers: Controllers,
         cards: Sequence[Card],
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self.session, self.shaper, self.controllers = session, shaper, controllers
+        self.session, self.controllers = session, controllers
+        self.shaper, self.places = shaper, places
         self.cards = with_space(cards)
         self.map: LatentMap | None = None
         self.system = QComboBox()
@@ -147,10 +150,10 @@ class ShapePanel(QWidget):
         self.more.clicked.connect(lambda: shaper.more_like_this(self.radius.value()))
         self.surprise.clicked.connect(lambda: shaper.surprise(self.temperature.value()))
         self.average.clicked.connect(shaper.average)
-        self.place.clicked.connect(shaper.place_phrase)
+        self.place.clicked.connect(places.place_phrase)
         shaper.changed.connect(self.refresh)
         shaper.system_changed.connect(self._system_changed)
-        shaper.placed_changed.connect(self._show_placed)
+        places.changed.connect(self._show_placed)
         shaper.status_changed.connect(self.refresh)
         session.selection_changed.connect(self._selected)
         session.path_changed.connect(self._show_path)
@@ -183,11 +186,11 @@ class ShapePanel(QWidget):
         made: LatentMap = importlib.import_module("app.panels.latent").LatentMap()
         self.map = made
         self._map_place.insertWidget(0, made, 1)
-        plot, shaper = made.plot, self.shaper
+        plot, shaper, places = made.plot, self.shaper, self.places
         plot.dragged.connect(lambda x, y, settled: shaper.move_to(x, y, settled=settled))
-        plot.point_pressed.connect(lambda i, keep: shaper.hear_point(i, keep=keep))
-        plot.placed_pressed.connect(lambda i, keep: shaper.hear_placed(i, keep=keep))
-        plot.dropped.connect(shaper.place_file)
+        plot.point_pressed.connect(lambda i, keep: places.hear_point(i, keep=keep))
+        plot.placed_pressed.connect(lambda i, keep: places.hear_placed(i, keep=keep))
+        plot.dropped.connect(places.place_file)
         self._show_path()
 
     def choose(self, system_id: str) -> None:
@@ -234,7 +237,7 @@ class ShapePanel(QWidget):
 
     def _show_placed(self) -> None:
         if self.map is not None:
-            self.map.plot.show_placed(self.shaper.placed)
+            self.map.plot.show_placed(self.places.placed)
 
     def _show_path(self) -> None:
         card = self.shaper.card

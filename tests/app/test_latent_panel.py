@@ -21,8 +21,10 @@ from app.controllers import Controllers
 from app.panels.latent import Plot
 from app.panels.parameters import ParameterForm
 from app.panels.sliders import Push, measured_text
+from app.phrases import groups
+from app.places import laid
 from app.session import Session
-from app.shaping import PUSHES, groups, laid
+from app.shaping import PUSHES
 from app.window import Window
 from engine import edits, exchange, playback
 from engine.document import Document
@@ -394,7 +396,7 @@ def test_without_music_a_corpus_phrase_makes_the_first_notes(qtbot: QtBot, tmp_p
     stage = Stage(qtbot, tmp_path, Score())
     stage.session.set_span(None)
     stage.until(lambda: stage.window.shape.map is not None and stage.shaper.space is not None)
-    stage.shaper.hear_point(3)
+    stage.window.places.hear_point(3)
     key = stage.session.candidates[0].key
     stage.session.keep(key)
     (track,) = stage.session.score.tracks
@@ -429,8 +431,8 @@ def test_the_path_is_drawn_from_a_to_b(stage: Stage) -> None:
 
 def test_a_selection_and_a_dropped_file_show_where_they_lie(stage: Stage, tmp_path: Path) -> None:
     stage.qtbot.keyClick(stage.window, Qt.Key.Key_P, Qt.KeyboardModifier.ControlModifier | SHIFT)
-    stage.until(lambda: len(stage.shaper.placed) == 1)
-    assert (stage.shaper.placed[0].x, stage.shaper.placed[0].y) == stage.shaper.home
+    stage.until(lambda: len(stage.window.places.placed) == 1)
+    assert (stage.window.places.placed[0].x, stage.window.places.placed[0].y) == stage.shaper.home
     path = tmp_path / "high.mid"
     exchange.write(edits.move(song(2), np.arange(16), 0, 12), path)
     data = QMimeData()
@@ -439,8 +441,8 @@ def test_a_selection_and_a_dropped_file_show_where_they_lie(stage: Stage, tmp_pa
     none, viewport = Qt.KeyboardModifier.NoModifier, stage.plot.viewport()
     QApplication.sendEvent(viewport, QDragEnterEvent(QPoint(60, 60), copy, data, left, none))
     QApplication.sendEvent(viewport, QDropEvent(QPointF(60, 60), copy, data, left, none))
-    stage.until(lambda: len(stage.shaper.placed) == 2)
-    placed = stage.shaper.placed[1]
+    stage.until(lambda: len(stage.window.places.placed) == 2)
+    placed = stage.window.places.placed[1]
     assert placed.name == "high"
     assert stage.shaper.home is not None
     assert placed.x == pytest.approx(stage.shaper.home[0] + 12 / SEMITONES)
