@@ -1,0 +1,293 @@
+"""VRASH (Tikhonov & Yamshchikov 2017, "Music generation with variational recurrent autoencoder supported
+by history"; Briot et al. 6.10).
+
+A recurrent highway net reads a phrase into a code; another writes it and is told, at every step, the code
+and its history: what it wrote just before. The code says where to go, history what fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models import latent_figures, training, weights
+from models.card import LATENT_PARAMS, Card, Objective, Representation, Task
+from models.representations.melody import BAR, FIRST, TOKENS
+from models.score import UserError
+from models.strategies import latent, vae
+from models.strategies.choosing import Chooser
+from models.system import Ask, Context, Progress, Proposal
+
+CARD = Card(
+    id="vrash",
+    name="VRASH",
+    source="Tikhonov & Yamshchikov 2017; Briot et al. 6.10",
+    objective=Objective(type="melody", destination="score", mode="interactive"),
+    representation=Representation("melody", steps_per_beat=4, hold=True, encoding="one-hot"),
+    architecture="variational autoencoder (recurrent highway, recurrent highway), history",
+    challenges=("control", "variability"),
+    strategy=("iterative feedforward: decoding a code",),
+    tasks=(Task.CREATE, Task.INTERPOLATE, Task.RESHAPE, Task.REGENERATE),
+    params=(*LATENT_PARAMS,),
+    voices=("melody",),
+    listens="A melody in 4/4, two bars at a time.",
+    strengths="Hears at every step both its code and what it wrote, so steps follow from one another.",
+    weaknesses="Its history is these two bars; taken from the paper: code and last output at every step, "
+    "highway nets; not taken: its MIDI encoding and its filters of results.",
+    year=2017,
+)
+
+BARS = 2
+STEPS = BARS * BAR
+BATCH = 128
+VALIDATED = 1500
+"""Phrases `watch` looks at."""
+
+BEGINNING, UNKNOWN = TOKENS, TOKENS + 1
+"""What stands for the step before the first, and for a history that is not told."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Dimensions of a code and of token vectors, units of either net and layers a step goes through."""
+
+    latent: int = 64
+    width: int = 64
+    units: int = 256
+    depth: int = 2
+
+
+class Highway(nn.Module):
+    """A recurrent highway net (Zilly et al. 2017): each step goes through layers that turn a part of
+    the state and carry the rest."""
+
+    def __init__(self, inputs: int, units: int, depth: int) -> None:
+        super().__init__()
+        self.input = nn.Linear(inputs, 2 * units)
+        self.turn = nn.ModuleList(nn.Linear(units, 2 * units) for _ in range(depth))
+        with torch.no_grad():
+            self.input.bias[units:] = -2.0  # begin by carrying
+
+    def step(self, x: Tensor, s: Tensor) -> Tensor:
+        """x [B, 2 × units], an input through `input`, and a state [B, units] → the next state"""
+        for i, layer in enumerate(self.turn):
+            new, gate = (layer(s) + x if i == 0 else layer(s)).chunk(2, -1)
+            s = torch.lerp(s, torch.tanh(new), torch.sigmoid(gate))
+        return s
+
+    def forward(self, x: Tensor, s: Tensor) -> Tensor:
+        """Inputs [B, T, inputs] and the first state → states [B, T, units]"""
+        rows = self.input(x)
+        states, s = [], s.to(rows.dtype)
+        for row in rows.unbind(1):
+            s = self.step(row, s)
+            states.append(s)
+        return torch.stack(states, 1)
+
+
+class Net(nn.Module):
+    """Encoder and decoder."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        L, E, H, D = shape.latent, shape.width, shape.units, shape.depth
+        self.heard = nn.Embedding(TOKENS, E)
+        self.reader = Highway(E, H, D)
+        self.code = nn.Linear(H, 2 * L)
+        self.past = nn.Embedding(TOKENS + 2, E)
+        self.told = nn.Linear(L, E)
+        self.start = nn.Linear(L, H)
+        self.writer = Highway(2 * E, H, D)
+        self.says = nn.Linear(H, TOKENS)
+
+    def encode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """tokens [B, T] → mean [B, L], log standard deviation [B, L]"""
+        # Read from its end, so that what is to be written first is freshest.
+        x = self.heard(tokens.flip(1))
+        last = self.reader(x, x.new_zeros(len(x), self.shape.units))[:, -1]
+        mean, spread = self.code(last).float().chunk(2, -1)
+        return mean, spread - 1.0
+
+    def decode(self, past: Tensor, z: Tensor) -> Tensor:
+        """past [B, T], the token before each step, and codes [B, L] → logits [B, T, TOKENS]"""
+        told = self.told(z)[:, None].expand(-1, past.size(1), -1)
+        states = self.writer(
+            torch.cat([self.past(past).to(told.dtype), told], -1), torch.tanh(self.start(z))
+        )
+        logits: Tensor = self.says(states)
+        return logits.float()
+
+
+def before(tokens: Tensor) -> Tensor:
+    """[B, T]: the token before each of [B, T]."""
+    return torch.cat([torch.full_like(tokens[:, :1], BEGINNING), tokens[:, :-1]], 1)
+
+
+def forgotten(past: Tensor) -> Tensor:
+    """`past` [B, T] with a tenth of its tokens not told, and all of them in one phrase of eight: so
+    what history is worth can be measured, and the code has to do its share."""
+    alone = torch.rand(len(past), 1, device=past.device) < 1 / 8
+    lost = alone | (torch.rand(past.shape, device=past.device) < 1 / 10)
+    return past.masked_fill(lost & (past != BEGINNING), UNKNOWN)
+
+
+class System:
+    """VRASH with its weights on a device."""
+
+    card: ClassVar[Card] = CARD
+    PLAN: ClassVar[dict[str, float]] = {"rate": 2e-3, "decay": 1e-2, "average": 0.999}
+    WATCHED: ClassVar[str] = "objective_nats"
+    BETA: ClassVar[float] = 0.2
+    FREE_NATS: ClassVar[float] = 45.0
+    RISE: ClassVar[int] = 1000
+    """Weight of the KL divergence beyond what is free, and the steps it takes to reach it."""
+
+    def __init__(self, net: Net, device: str) -> None:
+        self.net = net.to(device)
+        self.device = device
+        self.bars = BARS
+        self.latent = net.shape.latent
+
+    @staticmethod
+    def corpus(source: training.Source) -> training.Corpus:
+        """The two-bar phrases `source` stands for."""
+        return training.phrases(source, BARS)
+
+    @classmethod
+    def fresh(cls, device: str = "cpu", shape: Shape | None = None) -> System:
+        """An untrained one; torch's random numbers decide its weights."""
+        return cls(Net(shape or Shape()), device)
+
+    @classmethod
+    def load(cls, path: Path | None = None, device: str = "cpu") -> System:
+        """With the weights at `path`, or those shipped; UserError when they don't fit."""
+        path = path or weights.shipped(CARD.id)
+        tensors, card = weights.load(path, CARD.id)
+        try:
+            shape = Shape(**card["shape"])
+        except (KeyError, TypeError):
+            raise UserError(f"{path.with_suffix('.json')} does not say the net's shape.") from None
+        net = Net(shape)
+        weights.check(path, tensors, {n: tuple(p.shape) for n, p in net.named_parameters()})
+        with torch.no_grad():
+            for name, parameter in net.named_parameters():
+                parameter.copy_(torch.from_numpy(tensors[name].astype(np.float32)))
+        return cls(net.eval(), device)
+
+    def save(self, path: Path, card: Mapping[str, Any]) -> None:
+        """Writes the weights (in half precision) and `card`, to which the net's shape is added."""
+        tensors = {
+            n: p.detach().cpu().numpy().astype(np.float16) for n, p in self.net.named_parameters()
+        }
+        weights.save(path, tensors, {**card, "shape": asdict(self.net.shape)})
+
+    def encode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """See `models.coder.Coder`."""
+        with torch.no_grad():
+            mean, spread = self.net.encode(tokens.to(self.device))
+        return mean.cpu(), spread.exp().cpu()
+
+    def decode(
+        self, z: Tensor, noise: Tensor | None = None, temperature: float = 1.0, masked: bool = True
+    ) -> Tensor:
+        """See `models.coder.Coder`."""
+        net, choose = self.net, Chooser(len(z), noise, temperature, masked)
+        out = torch.empty(len(z), STEPS, dtype=torch.int64)
+        with torch.no_grad():
+            z = z.to(self.device)
+            s = torch.tanh(net.start(z))
+            # Both inputs go through one matrix: what token and code add is worked out once.
+            E = net.shape.width
+            past = F.linear(net.past.weight, net.writer.input.weight[:, :E])
+            told = F.linear(net.told(z), net.writer.input.weight[:, E:], net.writer.input.bias)
+            token = torch.full((len(z),), BEGINNING)
+            for t in range(STEPS):
+                s = net.writer.step(told + past[token.to(self.device)], s)
+                token = choose(net.says(s).cpu(), t)
+                out[:, t] = token
+        return out
+
+    def log_probs(self, tokens: Tensor, z: Tensor) -> Tensor:
+        """See `models.coder.Coder`."""
+        with torch.no_grad():
+            logits = self.net.decode(before(tokens.to(self.device)), z.to(self.device))
+        return F.log_softmax(logits, -1).cpu()
+
+    def generate(self, ask: Ask, context: Context) -> Iterator[Proposal | Progress]:
+        """Creates, interpolates, reshapes and regenerates; see `models.strategies.latent`."""
+        return latent.generate(self, ask, context)
+
+    def loss(self, tokens: Tensor, past: Tensor, z: Tensor) -> Tensor:
+        """Nats [B] of phrases [B, T] given the token before each step and their codes."""
+        logits = self.net.decode(past, z)
+        return F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none").sum(-1)
+
+    def train(
+        self, corpus: Any, context: Context, fit: training.Fit | None = None
+    ) -> Iterator[Mapping[str, float]]:
+        """Learns from the phrases of `corpus.train` for ever: one update before each yield. Close it to
+        stop."""
+        fit = fit or training.Fit(self.net, training.Plan(minutes=2.0))
+        self.net.train()
+        while True:
+            tokens = vae.batch(corpus.train, BATCH, context.rng).to(self.device)
+            # Products in bfloat16 take half the time; the weights stay in single precision.
+            with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+                mean, spread = self.net.encode(tokens)
+                z = mean + spread.exp() * torch.randn_like(mean)
+                nats = self.loss(tokens, forgotten(before(tokens)), z).mean()
+            kl = vae.divergence(mean, spread).sum(-1).mean()
+            beta = self.BETA * min(1.0, fit.step / self.RISE)
+            loss = nats + beta * (kl - self.FREE_NATS).clamp(min=0)
+            record = {"nats": float(nats.detach()), "kl_nats": float(kl.detach())}
+            yield {"loss_nats": fit.update(loss), **record}
+
+    def watch(self, data: Any, context: Context) -> Mapping[str, float]:
+        """Reconstruction and divergence in nats of up to VALIDATED phrases with codes drawn for them, what
+        training minimises, and the share of tokens right given the true past and the mean code."""
+        tokens = vae.some(data, VALIDATED).to(self.device)
+        noise = np.random.default_rng(0).normal(size=(len(tokens), self.latent))
+        with torch.no_grad():
+            mean, spread = self.net.encode(tokens)
+            z = mean + spread.exp() * torch.from_numpy(noise).float().to(self.device)
+            nats = float(self.loss(tokens, before(tokens), z).mean())
+            right = (self.net.decode(before(tokens), mean).argmax(-1) == tokens).float()
+        kl = float(vae.divergence(mean, spread).sum(-1).mean())
+        return {
+            "objective_nats": nats + self.BETA * max(0.0, kl - self.FREE_NATS),
+            "reconstruction_nats": nats,
+            "kl_nats": kl,
+            "accuracy_teacher_forced": float(right.mean()),
+        }
+
+    def evaluate(self, data: Any, context: Context) -> Mapping[str, float]:
+        """The figures of every latent system (`models.latent_figures`), and what history is worth: nats
+        and accuracy, over all tokens and where notes begin, of the same weights with their codes' means
+        and with the history blanked, as it was in an eighth of training."""
+        return {**latent_figures.evaluate(self, data, context), **self.history(data)}
+
+    def history(self, data: Any) -> Mapping[str, float]:
+        """See `evaluate`; of up to VALIDATED phrases."""
+        tokens = vae.some(data, VALIDATED).to(self.device)
+        onsets = tokens >= FIRST
+        told = before(tokens)
+        out: dict[str, float] = {}
+        with torch.no_grad():
+            mean, _ = self.net.encode(tokens)
+            blank = torch.where(told == BEGINNING, told, UNKNOWN)
+            for name, past in (("with_history", told), ("without_history", blank)):
+                logits = self.net.decode(past, mean)
+                nats = F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none").sum(-1)
+                right = (logits.argmax(-1) == tokens).float()
+                out[f"reconstruction_{name}_nats"] = float(nats.mean())
+                out[f"accuracy_{name}"] = float(right.mean())
+                out[f"accuracy_onsets_{name}"] = float(right[onsets].mean())
+        return out
