@@ -128,11 +128,11 @@ def out_of_scale(tokens: Tokens) -> float:
 
 
 def figures(coder: Coder, data: Phrases, pairs: int, rng: np.random.Generator) -> dict[str, float]:
-    """Paths between random pairs of `data`: spherical in the latent space, decoded greedily, at even
-    distances (`latent`) or at points that change most evenly, as `strategies.paths` takes them
-    (`latent_evened`); and mixed from the tokens: drawn anew at every point (`data`) or once for the whole path (`data_nested`, whose steps
-    are even by construction). `language` reads the phrases that end no path; path_cost_ends_nats is what
-    those that do cost."""
+    """Paths between random pairs of `data`: spherical in the latent space, decoded greedily, at the
+    points between which the music changes most evenly, as `strategies.paths` takes them (`latent`), or at
+    even distances (`latent_raw`); and mixed from the tokens: drawn anew at every point (`data`) or once
+    for the whole path (`data_nested`, whose steps are even by construction). The language has read the
+    phrases that end no path; path_cost_ends_nats is what those that do cost."""
     order = rng.permutation(len(data))
     pairs = min(pairs, len(data) // 2)
     if not pairs:
@@ -142,17 +142,17 @@ def figures(coder: Coder, data: Phrases, pairs: int, rng: np.random.Generator) -
     language = Language(data.tokens[rest if len(rest) else order])
     first, last = encode(coder, a), encode(coder, b)
     even = np.stack([slerp(first, last, float(t)) for t in np.linspace(0, 1, POINTS)], 1)
-    latent = decode(coder, even)  # pairs, POINTS, T
+    raw = decode(coder, even)  # pairs, POINTS, T
     every = points(coder, first, last, POINTS)[2]
     evened = np.stack([way[evenly((way[:, None] != way[None]).mean(-1), POINTS)] for way in every])
-    anew = rng.random(latent.shape)
-    once = np.broadcast_to(rng.random((pairs, 1, latent.shape[2])), latent.shape)
+    anew = rng.random(raw.shape)
+    once = np.broadcast_to(rng.random((pairs, 1, raw.shape[2])), raw.shape)
     return {
         "path_pairs": pairs,
         "path_cost_ends_nats": float(language.nats(np.concatenate([a, b])).mean()),
         "path_out_of_scale_ends": out_of_scale(np.concatenate([a, b])),
-        **measured(latent, language, "path_latent"),
-        **measured(evened, language, "path_latent_evened"),
+        **measured(evened, language, "path_latent"),
+        **measured(raw, language, "path_latent_raw"),
         **measured(mixed(a, b, POINTS, anew), language, "path_data"),
         **measured(mixed(a, b, POINTS, once), language, "path_data_nested"),
     }

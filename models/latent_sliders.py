@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from models.coder import Coder
 from models.representations.melody import Phrases
 from models.space import ACTS, SLIDER, Space
 from models.strategies.codes import Codes, decode, encode
-from models.strategies.steering import REACH, nearest, steer
+from models.strategies.steering import REACH, steer_each
 
 Real = npt.NDArray[np.float64]
 
@@ -47,26 +46,28 @@ class Curves:
 def curves(coder: Coder, space: Space, z: Codes, choosing: bool = True) -> Curves:
     """The sliders' curves from codes z [N, L], decoded greedily: as `strategies.steering` moves them, or
     without `choosing` by the directions alone."""
-    count = len(NAMES)
+    count, middle = len(NAMES), SLIDER.index(0)
+    others = [s for s in SLIDER if s]
     mean, rho = np.zeros((count, len(SLIDER))), np.zeros(count)
     drift, shift = np.zeros(count), np.zeros(count)
-    middle, near = SLIDER.index(0), [SLIDER.index(-1), SLIDER.index(1)]
-    move = steer if choosing else _along
-    for k, name in enumerate(NAMES):
-        codes = np.stack([move(coder, space, z, {name: float(s)}) for s in SLIDER], 1)
-        tokens = decode(coder, codes)
-        found = measure(tokens.reshape(-1, tokens.shape[-1])).reshape(len(z), len(SLIDER), count)
-        change = (found - found[:, middle : middle + 1]).astype(np.float64) / space.scale
+    before = measure(decode(coder, z))
+    for k in range(count):
+        wanted = np.zeros((len(z), len(others), count))
+        wanted[..., k] = others
+        rows, flat = np.repeat(z, len(others), 0), wanted.reshape(-1, count)
+        if choosing:
+            tokens = steer_each(coder, space, rows, flat)[2]
+        else:
+            tokens = decode(coder, (rows + flat @ space.direction).astype(np.float32))
+        found = measure(tokens).reshape(len(z), len(others), count)
+        change = (found - before[:, None]).astype(np.float64) / space.scale
+        change = np.insert(change, middle, 0.0, axis=1)
         mean[k] = change[..., k].mean(0)
         rho[k] = spaces.rank_correlations(SLIDER, change[..., k].round(4)).mean()
-        others = np.delete(change[:, near], k, -1)  # N, 2, 8
-        drift[k] = np.abs(others).mean()
-        shift[k] = np.abs(others.mean(0)).mean()
+        rest = np.delete(change[:, [middle - 1, middle + 1]], k, -1)  # N, 2, 8
+        drift[k] = np.abs(rest).mean()
+        shift[k] = np.abs(rest.mean(0)).mean()
     return Curves(mean, rho, drift, shift)
-
-
-def _along(coder: Coder, space: Space, z: Codes, sliders: Mapping[str, float]) -> Codes:
-    return np.asarray(space.push(z, sliders))
 
 
 def figures(coder: Coder, space: Space, data: Phrases) -> dict[str, float]:
@@ -165,16 +166,12 @@ def write(system_id: str, path: Path, corpus: Any, seed: int, device: str) -> Pa
 def scaled(coder: Coder, space: Space, z: Codes) -> Space:
     """The space with each direction as long as moves its attribute by one deviation a slider unit: the median
     over codes z [N, L], sliders −2 and +2, of how far along it the best point lies."""
-    before = decode(coder, z)
     direction = space.direction.copy()
-    for k, name in enumerate(NAMES):
-        far = []
-        for s in (-2.0, 2.0):
-            way = space.push(z, {name: s}) - z
-            tokens = decode(coder, z[:, None] + REACH[:, None] * way[:, None])
-            wanted = np.eye(len(NAMES))[k] * s
-            far.append(REACH[nearest(space, before, tokens, wanted)])
-        direction[k] *= np.median(np.concatenate(far))
+    for k in range(len(NAMES)):
+        wanted = np.zeros((2 * len(z), len(NAMES)))
+        wanted[:, k] = np.repeat((-2.0, 2.0), len(z))
+        far = steer_each(coder, space, np.concatenate([z, z]), wanted)[1]
+        direction[k] *= np.median(REACH[far])
     return replace(space, direction=direction)
 
 
