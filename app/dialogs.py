@@ -42,7 +42,7 @@ MOUSE: tuple[tuple[str, str], ...] = (
     ("Wheel", "Scroll; with Shift sideways"),
     ("Ctrl+wheel", "Zoom in time; with Shift in pitch"),
     ("Drag in the velocity lane", "Set how loud notes are"),
-    ("Click a step of a path", "Hear it and those the slider goes to; Shift and Ctrl select several"),
+    ("Click a step of a path", "Hear it; Shift and Ctrl select several"),
     ("Drop a file on A or B", "Let a path begin or end with its first voice"),
     ("Drag a track's header", "Take the track into a DAW as a MIDI file"),
 )

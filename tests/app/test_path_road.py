@@ -29,9 +29,11 @@ pytestmark = [
 ]
 
 BAR = 4 * PPQ
-BPM = 150
+BPM = 90
 BAR_SECONDS = 4 * 60 / BPM
 STEPS = 10
+LATE_SECONDS = 0.4
+"""Allowed to a busy test machine; test_scrub measures with a clock of its own."""
 QUIET, SILENT = 10 ** (-40 / 20), 10 ** (-70 / 20)
 
 
@@ -109,7 +111,7 @@ def test_a_path_is_made_scrubbed_kept_and_rendered(
     assert [p for _, p in got[: len(expected)]] == expected
     first_of_b = int((a.onset < BAR).sum())
     change = got[first_of_b][0] - got[0][0]
-    assert abs(change - BAR_SECONDS) < 0.25, "exactly at the bar, but for a busy machine"
+    assert abs(change - BAR_SECONDS) < LATE_SECONDS
     assert session.score is given
     press(panel.play_button)
     assert session.heard is given
