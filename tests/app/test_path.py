@@ -536,6 +536,12 @@ def test_alone_or_with_the_others(stage: Stage, qtbot: QtBot) -> None:
     assert not any(t.soloed for t in session.document.score.tracks)
 
 
+def test_a_loop_is_played_to_its_end_though_the_music_is_over(stage: Stage) -> None:
+    stage.session.set_loop((6 * BAR, 12 * BAR))
+    stage.player.play(6 * BAR)
+    assert link(stage).of(playback.Play)[-1] == playback.Play(6 * BAR, 12 * BAR)
+
+
 def test_b_is_heard_where_it_is(stage: Stage) -> None:
     set_ends(stage)
     press(stage.path.cards[1].picture)
