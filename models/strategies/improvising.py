@@ -30,7 +30,7 @@ KIN = {1: 0.7, OPEN: 0.8, CLOSE: 0.8, 4: 1.2, 5: 0.7, 6: 0.8}
 ANSWERS = {1: 0, OPEN: 0, CLOSE: 0, 4: 0, 5: 4, 6: 4}
 """Phrase → the phrase it answers."""
 DRAWS = 16
-"""Of so many drawn the one that fits best is taken."""
+"""Of so many drawn the first that fits best is taken; most fit, so that the choice is still the prior's."""
 PLAIN = 3
 """A piece from nothing has no more sharps or flats."""
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10, 11))
@@ -119,10 +119,10 @@ def _drawn(coder: Coder, z: Codes, temperature: float, rng: np.random.Generator)
 
 
 def _clearest(draws: Tokens) -> tuple[int, int]:
-    """Sharps and mode of the draw that is most in one key, or of one that is easier to read."""
+    """Sharps and mode of the first draw that is clearly in a key, or of one that is easier to read."""
     keys = list(zip(*(column.tolist() for column in attributes.key(draws)), strict=True))
-    strain = [_strain(d[None], k)[0] for d, k in zip(draws, keys, strict=True)]
-    sharps, minor = keys[int(np.argmin(strain))]
+    costs = [_cost(d, k, False) for d, k in zip(draws, keys, strict=True)]
+    sharps, minor = keys[int(np.argmin(costs))]
     return int(np.clip(sharps, -PLAIN, PLAIN)), int(minor)
 
 
@@ -131,14 +131,12 @@ def _tonic(key: tuple[int, int]) -> int:
     return (key[0] * 7 + (9 if key[1] else 0)) % 12
 
 
-def _strain(tokens: Tokens, key: tuple[int, int]) -> Real:
-    """[N] how badly phrases [N, T] fit a key: notes outside its scale, and those far from its chords; 2
-    when there are no notes."""
+def _outside(tokens: Tokens, key: tuple[int, int]) -> Real:
+    """[N] the share of the notes of phrases [N, T] outside the scale of a key; 1 when there are none."""
     sung = pitch(tokens)
     outside = ~np.isin((sung - _tonic(key)) % 12, SCALES[key[1]]) & (sung >= 0)
     count = (sung >= 0).sum(-1)
-    far = attributes.measure(tokens, *key)[:, attributes.NAMES.index("tension")]
-    return np.where(count, outside.sum(-1) / np.maximum(count, 1) + far / 2, 2.0)
+    return np.where(count, outside.sum(-1) / np.maximum(count, 1), 1.0)
 
 
 def _in_key(tokens: Tokens, key: tuple[int, int]) -> Tokens:
@@ -147,7 +145,9 @@ def _in_key(tokens: Tokens, key: tuple[int, int]) -> Tokens:
     moved = np.where(tokens >= FIRST, tokens.astype(np.int64) + shifts[:, None], tokens)
     moved = np.where((moved < FIRST) & (tokens >= FIRST), moved + 12, moved)
     moved = np.where(moved >= TOKENS, moved - 12, moved).astype(np.uint8)
-    return np.asarray(moved[int((_strain(moved, key) + 1e-3 * np.abs(shifts)).argmin())])
+    far = attributes.measure(moved, *key)[:, attributes.NAMES.index("tension")]
+    cost = _outside(moved, key) + far / 2 + 1e-3 * np.abs(shifts)
+    return np.asarray(moved[int(cost.argmin())])
 
 
 def _near(tokens: Tokens, centre: float) -> Tokens:
@@ -160,13 +160,13 @@ def _near(tokens: Tokens, centre: float) -> Tokens:
 
 
 def _cost(tokens: Tokens, key: tuple[int, int], closes: bool) -> float:
-    """How badly a phrase [T] fits its place: far from its key, too few notes, wide leaps, or if it
+    """How badly a phrase [T] fits its place: notes outside its key, too few notes, wide leaps, or if it
     `closes` an end that is none."""
     onset = np.flatnonzero(tokens >= FIRST)
     if len(onset) < 2 * len(tokens) // BAR:
         return 10.0
     sung = pitch(tokens[onset])
-    cost = float(_strain(tokens[None], key)[0])
+    cost = float(_outside(tokens[None], key)[0])
     cost += 0.1 * float((np.abs(np.diff(sung)) > WIDE).sum())
     cost += 0.05 * int(tokens[0] == REST)
     if closes:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import wave
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -414,6 +415,30 @@ def test_the_average_of_two_pieces_is_neither(odes: tuple[Path, Path], tmp_path:
         there = score.tracks[0].notes.where((onset >= 0) & (onset < 7680))
         assert notes.pitch.tolist() != there.pitch.tolist()
     assert 4 <= len(notes) <= 32
+
+
+def test_a_clip_of_a_passage_and_of_a_path_sounds_throughout_and_ends(
+    odes: tuple[Path, Path], tmp_path: Path
+) -> None:
+    words = ["generate", "music_vae_2bar", "--device", "cpu", "-o"]
+    path = ["--input", str(odes[0]), "--region", "1:1", "--input-b", str(tmp_path / "bar.mid")]
+    assert (
+        cli.main([*words[:2], "create", *words[2:], str(tmp_path / "bar.mid"), "--bars", "1"]) == 0
+    )
+    for name, more in (
+        ("passage.wav", ["create", "--bars", "4"]),
+        ("path.wav", ["interpolate", *path, "--param", "steps=3"]),
+    ):
+        out = tmp_path / name
+        assert cli.main([*words[:2], more[0], *more[1:], *words[2:], str(out)]) == 0
+        with wave.open(str(out)) as file:
+            rate = file.getframerate()
+            samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+        sound = samples.reshape(-1, 2).astype(float).mean(1)
+        seconds = sound[: len(sound) // rate * rate].reshape(-1, rate)
+        assert len(seconds) >= 6
+        assert (np.sqrt((seconds**2).mean(1)) > 100).all()
+        assert np.abs(sound[-rate // 50 :]).max() < 0.1 * np.abs(sound).max()  # nothing is stuck
 
 
 @pytest.mark.parametrize("task", ["reshape", "regenerate", "interpolate", "create"])

@@ -454,13 +454,13 @@ def created(vae: Any, score: Score, bars: int, seed: int, **more: Any) -> Propos
 def test_what_is_created_is_in_the_key_and_ends_there(vae: Any, key: Key, tonic: int) -> None:
     inside = ending = 0.0
     steps = (0, 2, 3, 5, 7, 8, 10, 11) if key.minor else (0, 2, 4, 5, 7, 9, 11)
-    for seed in range(6):
+    for seed in range(4):
         found = created(vae, Score(keys=(key,)), 8, seed)
         notes = found.tracks[0].notes
         assert found.keys == ()
         assert notes.length > 7 * BAR_TICKS
-        inside += np.isin((notes.pitch.astype(int) - tonic) % 12, steps).mean() / 6
-        ending += (int(notes.pitch[-1]) % 12 == tonic) / 6
+        inside += np.isin((notes.pitch.astype(int) - tonic) % 12, steps).mean() / 4
+        ending += (int(notes.pitch[-1]) % 12 == tonic) / 4
         assert len(notes) >= 16
     assert inside > 0.85
     assert ending >= 0.5
