@@ -45,6 +45,16 @@ MOUSE: tuple[tuple[str, str], ...] = (
     ("Click a step of a path", "Hear it; Shift and Ctrl select several"),
     ("Drop a file on A or B", "Let a path begin or end with its first voice"),
     ("Drag a track's header", "Take the track into a DAW as a MIDI file"),
+    (
+        "Drag the dot on the map",
+        "Move the phrase; arrow keys too, finer with Shift, Backspace: back",
+    ),
+    (
+        "Click a point of the map",
+        "Hear that phrase in the phrase's place; double-click: keep it at hand",
+    ),
+    ("Drop a file on the map", "Show where its melody lies"),
+    ("Double-click a slider", "Back to the middle"),
 )
 
 

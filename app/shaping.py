@@ -130,6 +130,13 @@ class Shaper(QObject):
         if self._attending:
             self.look()
 
+    def has_space(self, card: Card) -> bool:
+        """Whether a system can be used here."""
+        try:
+            return self._spaces(card.id) is not None
+        except UserError:
+            return False
+
     def look(self) -> None:
         """Take up what is chosen now, if it is other music than before."""
         self._look.stop()

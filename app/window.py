@@ -97,7 +97,7 @@ class Window(QMainWindow):
         self.setAcceptDrops(True)
         self.setDockNestingEnabled(True)
         self._started = False
-        self._revealed = 0
+        self._revealed = (0, 0, 127)
         self._roomy = False
         self._devices: DevicesDialog | None = None
         self._actions: dict[str, QAction] = {}
@@ -336,14 +336,25 @@ class Window(QMainWindow):
             self.compose.choose_task(task)
 
     def _reveal_ghosts(self) -> None:
-        """Make room for proposed notes above or below what the roll shows, once a request."""
+        """Make room for proposed notes above or below what the roll shows, once a request, and again when
+        it reaches further."""
         shown, view = self.session.shown_candidate, self.roll.view.viewport
-        if shown is None or shown.request == self._revealed:
+        if shown is None:
             return
-        self._revealed = shown.request
-        pitches = [g.notes.pitch for g in self.session.ghosts]
+        pitches = [g.notes.pitch for g in self.session.ghosts if len(g.notes)]
+        reach = [(int(p.min()), int(p.max())) for p in pitches]
+        request, lowest, highest = self._revealed
+        if shown.request == request and all(a >= lowest and b <= highest for a, b in reach):
+            return
+        if shown.request != request:
+            lowest, highest = 128, -1
+        self._revealed = (
+            shown.request,
+            min([lowest, *(a for a, _ in reach)]),
+            max([highest, *(b for _, b in reach)]),
+        )
         pitches += [t.notes.pitch for t in self.session.score.tracks]
-        every = np.concatenate(pitches)
+        every = np.concatenate(pitches or [np.zeros(0, np.int64)])
         if len(every):
             low, high = int(every.min()), int(every.max())
             if view.y(high + 1) < 0 or view.y(low) > view.height:

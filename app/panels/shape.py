@@ -71,6 +71,7 @@ class ShapePanel(QWidget):
         self.shaper, self.places = shaper, places
         self.cards = with_space(cards)
         self.map: LatentMap | None = None
+        self._picked = False
         self.system = QComboBox()
         self.system.setObjectName("shape_system")
         self.system.setAccessibleName("system to shape with")
@@ -178,6 +179,9 @@ class ShapePanel(QWidget):
             return
         if self.map is None and self.cards:
             self._build_map()
+            if not self._picked:
+                mapped = next((c for c in self.cards if self.shaper.has_space(c)), None)
+                self.choose(mapped.id if mapped is not None else "")
             self._choose()
         self.shaper.attend(True)
 
@@ -197,6 +201,7 @@ class ShapePanel(QWidget):
         """Choose a system, if it can reshape."""
         index = self.system.findData(system_id)
         if index >= 0:
+            self._picked = True
             self.system.setCurrentIndex(index)
 
     def _choose(self) -> None:

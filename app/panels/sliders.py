@@ -107,7 +107,10 @@ class Push(QSlider):
 
 def measured_text(name: str, value: float | None) -> str:
     """A measured attribute as a musician reads it, "" when it is not known."""
-    return "" if value is None else f"{value:.{DECIMALS.get(name, 1)}f}"
+    if value is None:
+        return ""
+    text = f"{value:.{DECIMALS.get(name, 1)}f}"
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
 class AttributeSliders(QWidget):

@@ -11,13 +11,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from models.timebase import SIXTEENTH
-from models.tunes import Tune
+
+if TYPE_CHECKING:  # it brings processes, which a window that shows a map can do without
+    from models.tunes import Tune
 
 Tokens = npt.NDArray[np.uint8]
 Column = npt.NDArray[np.int64]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -563,6 +564,42 @@ def test_the_form_shows_what_matters_to_the_task(stage: Stage, qtbot: QtBot) -> 
     stage.until(lambda: len(stage.session.candidates) == before + 3)
     button = compose.findChild(QWidget, "open_shape")
     assert button is not None
+
+
+def test_the_first_system_with_a_map_is_chosen_and_others_say_that_they_have_none(
+    qtbot: QtBot, tmp_path: Path
+) -> None:
+    bare = replace(LATENT_TOY, id="bare", name="A bare one")
+    toy = LatentToy()
+    window = open_window(
+        qtbot,
+        tmp_path,
+        score=song(),
+        toy=toy,
+        cards=(bare, LATENT_TOY, *CARDS),
+        spaces=lambda name: toy_space() if name == "latent_toy" else None,
+    )
+    window.show_shape()
+    qtbot.waitUntil(lambda: window.shaper.card is not None)
+    assert window.shaper.card is LATENT_TOY
+    assert not window.shape.unmapped.isVisible()
+    window.shape.choose("bare")
+    assert window.shaper.card is bare
+    assert window.shape.unmapped.isVisible()
+    assert window.shape.map is not None
+    assert not window.shape.map.isVisible()
+    assert window.shape.sliders.sliders == {}
+
+
+def test_proposed_notes_above_the_window_are_brought_into_it(stage: Stage) -> None:
+    stage.shaper.push("pitch", 0.5)
+    stage.until(lambda: bool(stage.session.candidates) and stage.quiet())
+    stage.shaper.push("pitch", 3, settled=True)
+    stage.until(stage.quiet)
+    (ghost,) = stage.session.ghosts
+    view = stage.window.roll.view.viewport
+    assert view.y(int(ghost.notes.pitch.max()) + 1) >= 0
+    assert view.y(int(ghost.notes.pitch.min())) <= view.height
 
 
 def test_leaving_and_coming_back_finds_everything_in_its_place(stage: Stage) -> None:
