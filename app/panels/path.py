@@ -11,14 +11,10 @@ from PySide6.QtCore import QEvent, QObject, QSignalBlocker, Qt, QTimer
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QFrame,
-    QGridLayout,
     QHBoxLayout,
-    QProgressBar,
     QScrollArea,
     QSlider,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -26,23 +22,19 @@ from PySide6.QtWidgets import (
 from app.composer import Composer, Wishes, bars_text, phrase_of
 from app.errands import Errands
 from app.listening import Listener, Stand
-from app.panels.common import button, header, label, mark, spin_text, tool
+from app.panels.common import button, header, label, tool
 from app.panels.ends import EndCard
+from app.panels.pathform import PathForm, choice
 from app.panels.strip import END, START, Strip, name_of
 from app.phrases import Path, Phrase, after_music, kept, of_bars, of_piece, passage, path_of
 from app.session import Session
 from engine import exchange
-from models.card import Card, Task, Value
+from models.card import Card, Task
 from models.score import Notes, UserError
 
 FRAME_MS = 33
 HANDLE_PX = 14
 
-USUAL = "music_vae_2bar"
-"""The system that is chosen to begin with."""
-
-LANES = (("Spherical", "spherical"), ("Linear", "linear"))
-ENDS = (("Exact ends", "exact"), ("Decoded ends", "decoded"))
 AFTER, AT_A, MARKED = "after", "at_a", "marked"
 PLACES = (("After the music", AFTER), ("Where A is", AT_A), ("At the marked bars", MARKED))
 OWN, NEW = "own", "new"
@@ -70,17 +62,6 @@ def about_steps(path: Path) -> tuple[str, ...]:
         notes = f"{len(step)} note{'s' * (len(step) != 1)}"
         found.append(f"{name_of(k, count)}: step {k + 1} of {count}, {notes}")
     return tuple(found)
-
-
-def _choice(rows: Sequence[tuple[str, str]], tip: str) -> QComboBox:
-    """A list to pick from: what it says, and what that means."""
-    made = QComboBox()
-    for text, data in rows:
-        made.addItem(text, data)
-    made.setToolTip(tip)
-    made.setAccessibleName(tip)
-    made.setMinimumWidth(64)
-    return made
 
 
 class PathPanel(QWidget):
@@ -111,45 +92,12 @@ class PathPanel(QWidget):
 
     def _build(self) -> None:
         self.cards = (EndCard("A", START), EndCard("B", END))
-        self.system = _choice(
-            [(c.name, c.id) for c in self._cards], "The system that makes the path"
-        )
-        self.system.setCurrentIndex(max(self.system.findData(USUAL), 0))
-        self.lane = _choice(LANES, "How to go from one code to the other")
-        self.ends = _choice(
-            ENDS, "Begin and end with A and B note for note, or as the system decodes them"
-        )
-        self.count = QSpinBox()
-        self.count.setRange(3, 32)
-        self.count.setValue(10)
-        self.count.setSuffix(" steps")
-        spin_text(self.count)
-        self.count.setObjectName("path_steps")
-        self.count.setToolTip("How many phrases the path has, A and B included")
-        self.make_button = button("Make path", "make_path", "Lead from A to B (Ctrl+P)")
-        mark(self.make_button, "primary")
-        self.stop_making = button("Stop", "stop_path", "Stop; what is there stays (Esc)")
-        self.progress = QProgressBar()
-        self.progress.setRange(0, 1000)
-        self.progress.setTextVisible(False)
-        self.progress.setFixedHeight(3)
-        still = self.progress.sizePolicy()
-        still.setRetainSizeWhenHidden(True)
-        self.progress.setSizePolicy(still)
-        settings = QGridLayout()
-        settings.setSpacing(5)
-        settings.addWidget(self.system, 0, 0, 1, 2)
-        settings.addWidget(self.make_button, 0, 2)
-        settings.addWidget(self.stop_making, 0, 2)
-        settings.addWidget(self.lane, 1, 0)
-        settings.addWidget(self.ends, 1, 1)
-        settings.addWidget(self.count, 1, 2)
-        settings.addWidget(self.progress, 2, 0, 1, 3)
+        self.form = PathForm(self._cards)
         top = QHBoxLayout()
         top.setSpacing(10)
         top.addWidget(self.cards[0], 1)
         top.addWidget(self.cards[1], 1)
-        top.addLayout(settings)
+        top.addWidget(self.form)
 
         self.strip = Strip()
         self.slider = QSlider(Qt.Orientation.Horizontal)
@@ -194,8 +142,8 @@ class PathPanel(QWidget):
         self.alone.setToolTip("Hear the steps without the other voices")
         self.figures = label("", "dim")
         self.figures.setObjectName("path_figures")
-        self.place = _choice(PLACES, "Where the steps go when they are kept")
-        self.track = _choice(TRACKS, "What they go to; no note that is there is touched")
+        self.place = choice(PLACES, "Where the steps go when they are kept")
+        self.track = choice(TRACKS, "What they go to; no note that is there is touched")
         self.keep_some = button(
             "Keep some", "keep_steps", "Put the selected steps, in order, into the piece"
         )
@@ -227,8 +175,8 @@ class PathPanel(QWidget):
             card.set_asked.connect(partial(self.set_end, index))
             card.dropped.connect(partial(self.drop_file, index))
             card.hear_asked.connect(partial(self.hear_end, index))
-        self.make_button.clicked.connect(self.make)
-        self.stop_making.clicked.connect(self._composer.stop)
+        self.form.make_button.clicked.connect(self.make)
+        self.form.stop_button.clicked.connect(self._composer.stop)
         self.slider.valueChanged.connect(self.go)
         self.strip.chosen.connect(self._chosen)
         self.strip.heard.connect(self._once)
@@ -291,27 +239,17 @@ class PathPanel(QWidget):
 
     def make(self) -> None:
         """Ask for the path; what is missing is said."""
-        card = next((c for c in self._cards if c.id == self.system.currentData()), None)
+        card = self.form.card
         if card is None:
             self.session.message.emit("No system is installed that can lead from A to B.")
             return
-        known = {p.name for p in card.params}
-        said: dict[str, Value] = {
-            "steps": self.count.value(),
-            "path": self.lane.currentData(),
-            "ends": self.ends.currentData(),
-        }
-        params = {name: value for name, value in said.items() if name in known}
-        self._composer.generate(card, Task.INTERPOLATE, Wishes(params))
+        self._composer.generate(card, Task.INTERPOLATE, Wishes(self.form.values()))
 
     def _job(self) -> None:
         job = self.session.job
         working = job is not None and job.ask.task is Task.INTERPOLATE
-        self.make_button.setVisible(not working)
-        self.stop_making.setVisible(working)
-        self.progress.setVisible(working)
+        self.form.show_work(job.fraction if job is not None and working else None)
         if job is not None and working:
-            self.progress.setValue(round(job.fraction * self.progress.maximum()))
             self.figures.setText(job.text)
         else:
             self.figures.setText(ends_text(self.path) if self.path is not None else "")
@@ -358,7 +296,7 @@ class PathPanel(QWidget):
     def _buttons(self) -> None:
         has, some = self.path is not None, len(self.strip.selected)
         a, b = self.session.ends
-        self.make_button.setEnabled(bool(self._cards) and a is not None and b is not None)
+        self.form.make_button.setEnabled(bool(self._cards) and a is not None and b is not None)
         self.slider.setVisible(has)
         for widget in (self.slider, self.play_button, self.keep_all, self.place, self.track):
             widget.setEnabled(has)

@@ -164,9 +164,9 @@ def make(window: Window | Stage, qtbot: QtBot, steps: int = 5) -> PathPanel:
     """A path of so many steps from A to B."""
     panel = window.path
     set_ends(window)
-    panel.count.setValue(steps)
+    panel.form.count.setValue(steps)
     before = panel.path
-    press(panel.make_button)
+    press(panel.form.make_button)
     qtbot.waitUntil(lambda: panel.path is not before and window.session.job is None, timeout=60_000)
     return panel
 
@@ -249,7 +249,7 @@ def test_what_is_missing_is_said(window: Window) -> None:
     press(window.path.cards[1].set_button)
     assert "silent" in heard.pop()
     assert session.ends == (None, None)
-    assert not window.path.make_button.isEnabled()
+    assert not window.path.form.make_button.isEnabled()
     window.make_path()
     assert heard.pop() == "Set A and B in the Path panel (F6) first."
 
@@ -345,7 +345,7 @@ def test_a_path_becomes_a_strip(stage: Stage, qtbot: QtBot) -> None:
     assert stage.session.path("other") == ()
     first = stage.session.candidates[-1].proposal
     assert first.region.start == 8 * BAR, "after the music"
-    panel.ends.setCurrentIndex(panel.ends.findData("decoded"))
+    panel.form.ends.setCurrentIndex(panel.form.ends.findData("decoded"))
     make(stage, qtbot, steps=3)
     assert panel.strip.count == 3
     assert panel.figures.text() == "largest step 25 %"
@@ -357,10 +357,10 @@ def test_what_the_system_refuses_is_said(stage: Stage, qtbot: QtBot) -> None:
     stage.session.set_span((0, 4 * BAR))
     stage.path.set_end(1)
     heard = said(stage.session)
-    press(stage.path.make_button)
+    press(stage.path.form.make_button)
     qtbot.waitUntil(lambda: bool(heard), timeout=60_000)
     assert heard == ["Morph knows phrases of two bars."]
-    assert stage.path.make_button.isVisible()
+    assert stage.path.form.make_button.isVisible()
 
 
 def test_steps_differ_to_the_eye(stage: Stage, qtbot: QtBot) -> None:
@@ -575,8 +575,8 @@ def test_a_new_path_is_heard_in_place_of_the_old(stage: Stage, qtbot: QtBot) -> 
     panel = make(stage, qtbot)
     press(panel.play_button)
     panel.slider.setValue(4)
-    panel.count.setValue(3)
-    press(panel.make_button)
+    panel.form.count.setValue(3)
+    press(panel.form.make_button)
     qtbot.waitUntil(lambda: panel.strip.count == 3, timeout=60_000)
     assert panel.listener.looping
     assert panel.slider.value() == 2

@@ -72,8 +72,8 @@ def test_a_path_is_made_scrubbed_kept_and_rendered(
     for card, first in ((panel.cards[0], 1), (panel.cards[1], 5)):
         mark_bars(window, first, first + 1)
         press(card.set_button)
-    panel.count.setValue(STEPS)
-    press(panel.make_button)
+    panel.form.count.setValue(STEPS)
+    press(panel.form.make_button)
     qtbot.waitUntil(
         lambda: panel.path is not None and session.job is None, timeout=FIRST_REQUEST_MS
     )
