@@ -91,14 +91,9 @@ def between(a: Line, b: Line, share: float, tokens: Tokens, place: Place) -> Not
                     onset, end = onset + weight * off[0], end + weight * off[1]
         pitch = int(folded(int(melody.pitch(tokens[begin])) - shift))
         found.append(_Note(round(onset), round(end), pitch, round(loud)))
-    found = [
-        replace(n, end=min(n.end, after.onset))
-        for n, after in zip(found, [*found[1:], _LAST], strict=True)
-    ]
+    for k in range(len(found) - 1):
+        found[k] = replace(found[k], end=min(found[k].end, found[k + 1].onset))
     return _collected(place, found, True)
-
-
-_LAST = _Note(2**60, 2**60, 0, 1)
 
 
 def _notes(notes: Notes) -> Iterator[_Note]:
@@ -140,12 +135,14 @@ def _collected(place: Place, found: Sequence[_Note], foreign: bool) -> Notes:
     """The notes in their region, new ones cut where something stays, with those that come back."""
     stays = [(n.onset, n.end) for n in _notes(place.stays)]
     kept = [n for n in found if n.kept and not n.lasting]
-    if foreign:
-        kept = list(_fitted(kept, place.region, stays))
     begins = sorted([b for b, _ in stays] + [n.onset for n in kept] + [place.region.end])
-    for n in found:
-        if n.lasting:
-            kept.append(replace(n, end=min(n.end, begins[bisect_right(begins, n.onset)])))
+    kept += [
+        replace(n, end=min(n.end, begins[bisect_right(begins, n.onset)]))
+        for n in found
+        if n.lasting and n.onset < place.region.end
+    ]
+    if foreign:  # what was not there before has to make room for what is
+        kept = list(_fitted(kept, place.region, stays))
     under: dict[int, list[Wall]] = {}
     for n in _notes(place.beneath):
         under.setdefault(n.pitch, []).append((n.onset, n.end))

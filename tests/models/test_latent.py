@@ -23,6 +23,7 @@ from models.system import Ask, Context, Progress, Proposal
 from models.timebase import PPQ, SIXTEENTH, MeterMap
 from tests.coders import BITS, BitCoder, params
 from tests.coders import melody as phrase_of
+from tests.music import ordinary
 
 BAR_TICKS = BAR * SIXTEENTH
 
@@ -558,3 +559,42 @@ def test_real_sliders_do_what_they_say(vae: Any, name: str) -> None:
     assert low < here < high
     space = spaces.load(spaces.beside(weights.shipped("music_vae_2bar")), "music_vae_2bar")
     assert high - low > 1.5 * space.scale[attributes.NAMES.index(name)]
+
+
+def test_whatever_is_asked_is_answered_within_bounds_or_refused_with_a_sentence() -> None:
+    answered = refused = 0
+    for k in range(160):
+        rng = np.random.default_rng(k)
+        score = ordinary(int(rng.integers(0, 60)), int(rng.integers(1, 4)), k)
+        locked = [t.notes.with_(locked=rng.random(len(t.notes)) < 0.2) for t in score.tracks]
+        tracks = (t.with_notes(n) for t, n in zip(score.tracks, locked, strict=True))
+        tick = int(rng.integers(1, 8)) * 2 * PPQ
+        meter = MeterMap(
+            np.array([0, tick]),
+            np.array([int(rng.choice([2, 3, 4, 4, 4])), 4]),
+            np.array([4, 4]),
+            int(rng.choice([0, 480])),
+        )
+        score = replace(score, tracks=tuple(tracks), meter=meter if k % 3 == 0 else MeterMap())
+        task = (Task.CREATE, Task.INTERPOLATE, Task.RESHAPE, Task.REGENERATE)[k % 4]
+        count = 2 if task is Task.INTERPOLATE else int(rng.integers(0, 3))
+        phrases = tuple(ordinary(int(rng.integers(0, 30)), 1, k + 1000 + i) for i in range(count))
+        start = int(rng.integers(0, 9000))
+        end = start + int(rng.integers(1, 20_000)) + (10**6 if task is Task.INTERPOLATE else 0)
+        region = Region(start, end, frozenset(rng.choice(3, 2).tolist()))
+        ask = Ask(task, score, region, params(steps=3), k, 2, phrases=phrases)
+        try:
+            found = run(BitCoder(2 if k % 2 else 16, wrong=5), ask)
+        except UserError as error:
+            refused += str(error).endswith(".")
+            continue
+        answered += 1
+        for proposal in found:
+            after = proposal.apply(score)
+            for track in score.tracks:
+                kept = track.notes.where(~region.owned(track))
+                now = after.track(track.id).notes
+                assert now.where(now.having(kept.id)) == kept
+            assert all(t.notes.inside(start, end).all() for t in proposal.tracks)
+    assert answered > 80
+    assert refused == 160 - answered
