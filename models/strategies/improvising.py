@@ -1,4 +1,4 @@
-"""Improvising: a passage from nothing, drawn from a latent space's prior.
+"""Improvising: a passage from nothing, drawn from a latent space.
 
 Phrases drawn one by one are in many keys and have nothing to do with one another. A tune says something,
 then something like it, the first again, and closes; and all of it in one key.
@@ -18,7 +18,8 @@ from models.representations import phrase
 from models.representations.melody import BAR, FIRST, HOLD, REST, TOKENS, Tokens, pitch
 from models.representations.phrase import Line, Place
 from models.score import Key, Score
-from models.strategies.codes import Codes
+from models.space import Space
+from models.strategies.codes import Codes, encode
 from models.timebase import SIXTEENTH
 
 Real = npt.NDArray[np.float64]
@@ -31,6 +32,8 @@ ANSWERS = {1: 0, OPEN: 0, CLOSE: 0, 4: 0, 5: 4, 6: 4}
 """Phrase → the phrase it answers."""
 DRAWS = 16
 """Of so many drawn the first that fits best is taken; most fit, so that the choice is still the prior's."""
+PARENTS = 4
+"""Phrases of the map that what is drawn lies between."""
 PLAIN = 3
 """A piece from nothing has no more sharps or flats."""
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10, 11))
@@ -75,11 +78,29 @@ def turned(z: Codes, noise: Codes, angle: float) -> Codes:
     return out
 
 
+def among(coder: Coder, space: Space, rng: np.random.Generator) -> Codes:
+    """Codes [DRAWS, L], each from somewhere between a few phrases of the map.
+
+    What the prior alone draws is in no key: a code's dimensions are not as independent as it assumes.
+    """
+    picked = rng.integers(len(space.point_tokens), size=(DRAWS, PARENTS))
+    z = encode(coder, space.point_tokens[picked.ravel()]).reshape(DRAWS, PARENTS, -1)
+    weight = np.abs(rng.standard_normal((DRAWS, PARENTS, 1), np.float32))
+    mixed: Codes = (weight / np.linalg.norm(weight, axis=1, keepdims=True) * z).sum(1)
+    return mixed
+
+
 def passage(
-    coder: Coder, score: Score, place: Place, temperature: float, rng: np.random.Generator
+    coder: Coder,
+    score: Score,
+    place: Place,
+    temperature: float,
+    rng: np.random.Generator,
+    space: Space | None = None,
 ) -> Passage:
-    """A passage for a place: its codes are from the prior, `temperature` times as far out, and it is drawn
-    at that temperature; in the score's key, or else in the first phrase's, and in the track's register."""
+    """A passage for a place: its codes are from among those of `space`, or else from the prior,
+    `temperature` times as far out, and it is drawn at that temperature; in the score's key, or else in the
+    first phrase's, and in the track's register."""
     plan = form(-(-place.steps // (coder.bars * BAR)))
     known = score.key_at(place.start)
     shape = (DRAWS, coder.latent)
@@ -87,7 +108,7 @@ def passage(
     written: dict[int, Tokens] = {}
     key = (0, 0) if known is None else (known.sharps, int(known.minor))
     for label in sorted(set(plan)):
-        noise = rng.standard_normal(shape, np.float32)
+        noise = among(coder, space, rng) if space else rng.standard_normal(shape, np.float32)
         if label == 0:
             z = noise * np.float32(temperature)
         else:
@@ -160,10 +181,10 @@ def _near(tokens: Tokens, centre: float) -> Tokens:
 
 
 def _cost(tokens: Tokens, key: tuple[int, int], closes: bool) -> float:
-    """How badly a phrase [T] fits its place: notes outside its key, too few notes, wide leaps, or if it
+    """How badly a phrase [T] fits its place: notes outside its key, two notes a bar or fewer, wide leaps, or if it
     `closes` an end that is none."""
     onset = np.flatnonzero(tokens >= FIRST)
-    if len(onset) < 2 * len(tokens) // BAR:
+    if len(onset) <= 2 * len(tokens) // BAR:
         return 10.0
     sung = pitch(tokens[onset])
     cost = float(_outside(tokens[None], key)[0])

@@ -259,7 +259,7 @@ def _create(coder: Coder, ask: Ask, values: Values, context: Context, space: Spa
     temperature = _number(values, "temperature")
     for k in range(ask.count):
         yield Progress(k / ask.count, "Inventing")
-        made = improvising.passage(coder, ask.score, place, temperature, context.rng)
+        made = improvising.passage(coder, ask.score, place, temperature, context.rng, space)
         figures = on_map(space, made.codes)
         figures |= _attributes(ask.score, place, made.line.tokens, coder.bars, made.line.shift)
         notes = rewriting.write(made.line, made.line.tokens, place)
