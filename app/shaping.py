@@ -88,6 +88,7 @@ class Shaper(QObject):
         self.status = ""
         self._shift = (0.0, 0.0)
         self._seen: tuple[Region | None, Notes] = (None, EMPTY)
+        self._document = session.document
         self._attending = False
         self._request: int | None = None
         self._again = False  # the newest wish has not been asked for yet
@@ -141,6 +142,7 @@ class Shaper(QObject):
         """Take up what is chosen now, if it is other music than before."""
         self._look.stop()
         phrase = phrase_of(self._session)
+        self._document = self._session.document
         notes = EMPTY
         if phrase is not None:
             (track_id,) = phrase.tracks
@@ -304,6 +306,8 @@ class Shaper(QObject):
             self.card.values(self._known(self.pushes())),
             phrases=self.sources,
         )
+        if (job := self._session.job) is not None:
+            self._say(f"Waiting for {job.card.name}…")
         known = (self.pushed, self._shift, dict(self.sliders))
         self._request = self._composer.ask(self.card, ask, partial(self._answer, ask, known))
 
@@ -350,6 +354,8 @@ class Shaper(QObject):
         shift: tuple[float, float],
         sliders: Mapping[str, float],
     ) -> None:
+        if self._session.document is not self._document:
+            return  # another one has been opened meanwhile
         figures = proposal.figures
         self.measured = {n: figures[n] for n in attributes.NAMES if n in figures}
         if not pushed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -306,6 +307,29 @@ def test_other_music_is_another_phrase_and_the_shaped_one_waits_in_the_tray(stag
     stage.until(lambda: len(stage.session.candidates) == 2 and stage.quiet())
     one, two = stage.session.candidates
     assert (one.proposal.region.start, two.proposal.region.start) == (0, 3 * BAR)
+
+
+def test_what_comes_too_late_for_its_document_is_forgotten(qtbot: QtBot, tmp_path: Path) -> None:
+    working, go_on = threading.Event(), threading.Event()
+    go_on.set()
+
+    def before(_: int) -> None:
+        working.set()
+        go_on.wait(20)
+
+    stage = Stage(qtbot, tmp_path, before=before).ready()
+    stage.until(stage.quiet)
+    working.clear()
+    go_on.clear()
+    stage.shaper.push("pitch", 2)
+    assert working.wait(20)
+    stage.session.replace_document(Document(quartet()))
+    go_on.set()
+    stage.until(stage.quiet)
+    qtbot.wait(200)
+    assert stage.session.candidates == ()
+    stage.until(lambda: stage.window.shape.phrase.whole().startswith("Soprano"))
+    assert stage.slider("pitch").amount() == 0
 
 
 def test_what_the_system_cannot_take_is_said_in_its_own_words(qtbot: QtBot, tmp_path: Path) -> None:
