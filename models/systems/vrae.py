@@ -220,12 +220,13 @@ class System:
         }
 
     def evaluate(self, data: Any, context: Context) -> Mapping[str, float]:
-        """The figures of every latent system (`models.latent_figures`), and what a net without gates
-        forgets: tokens that come back bar by bar, written by the likeliest from the mean code."""
+        """The figures of every latent system (`models.latent_figures`), and what is forgotten."""
+        return {**latent_figures.evaluate(self, data, context), **self.forgetting(data)}
+
+    def forgetting(self, data: Any) -> Mapping[str, float]:
+        """The share of tokens that come back, bar by bar, when the likeliest are written from the mean code
+        of up to VALIDATED phrases."""
         tokens = vae.some(data, VALIDATED)
         hit = (self.decode(self.encode(tokens)[0]) == tokens).float().view(-1, BARS, BAR)
         by_bar = hit.mean((0, 2))
-        return {
-            **latent_figures.evaluate(self, data, context),
-            **{f"accuracy_greedy_bar_{i + 1}": float(share) for i, share in enumerate(by_bar)},
-        }
+        return {f"accuracy_greedy_bar_{i + 1}": float(share) for i, share in enumerate(by_bar)}

@@ -11,7 +11,7 @@ import torch
 from models import catalogue, weights
 from models.representations.melody import BAR, FIRST, HOLD, REST, TOKENS, Phrases, is_valid
 from models.space import rank_correlations
-from models.systems import glsr_vae, vrash
+from models.systems import glsr_vae, vrae, vrash
 
 NAMES = ("vrae", "glsr_vae", "vrash")
 SCALE = FIRST + 24 + np.array([0, 2, 4, 5, 7, 9, 11, 12])
@@ -150,6 +150,13 @@ def test_more_notes_slide_up_in_rank() -> None:
     """`slider_notes_rho` is 1 of a row that only grows, and 0 of one that stays."""
     grows, stays = np.arange(9), np.ones(9)
     assert rank_correlations(glsr_vae.MOVES, np.stack([grows, stays])).tolist() == [1.0, 0.0]
+
+
+def test_a_net_without_gates_forgets() -> None:
+    """As its card says, and its figures show by bar."""
+    first, second = vrae.System.load().forgetting(tunes()).values()
+    assert first > second + 0.05
+    assert second > 0.5
 
 
 def test_history_is_worth_something() -> None:
