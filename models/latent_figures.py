@@ -17,8 +17,8 @@ from models.system import Context
 
 Real = npt.NDArray[np.float64]
 
-MOST_STEPS = 48_000
-"""Steps of music looked at, so that figures take minutes at most: 1500 phrases of two bars."""
+MOST_STEPS = 80_000
+"""Steps of music looked at, so that figures take minutes at most: 2500 phrases of two bars."""
 PATHS_STEPS = 6_400
 BATCH = 512
 
