@@ -90,6 +90,9 @@ def test_a_path_is_made_scrubbed_kept_and_rendered(
     picture("path")
 
     # Scrub from A to B inside the first bar that sounds.
+    qtbot.waitUntil(
+        lambda: bool(gear.got), timeout=20_000
+    )  # its port is open: it knows its program
     gear.got.clear()
     click(panel.strip, (panel.strip.cell(0).center().x(), 30))
     qtbot.waitUntil(lambda: session.playing and session.playhead_tick() > 500, timeout=20_000)
