@@ -120,7 +120,8 @@ def passage(
         fitted = np.stack([_in_key(d, key) for d in draws])
         if label:
             fitted = np.stack([_near(d, _mean(written[0])) for d in fitted])
-        best = int(np.argmin([_cost(d, key, closes) for d in fitted]))
+        heard = place.steps if len(plan) == 1 else fitted.shape[1]
+        best = int(np.argmin([_cost(d[:heard], key, closes) for d in fitted]))
         codes[label], written[label] = z[best], fitted[best]
     tokens = np.concatenate([written[label] for label in plan])[: place.steps]
     shift = -12 * round((_middle(place) - _mean(tokens)) / 12)
