@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.candidates import Candidate
@@ -87,6 +86,8 @@ class Shaper(QObject):
         self.sounding = True
         self.status = ""
         self._shift = (0.0, 0.0)
+        self._leaning = (0.0, 0.0)  # how far the sliders have moved the phrase on the map
+        self._located = False  # the phrase as it is has been asked for
         self._seen: tuple[Region | None, Notes] = (None, EMPTY)
         self._document = session.document
         self._attending = False
@@ -173,8 +174,8 @@ class Shaper(QObject):
         if self._request is not None:
             self._composer.cancel(self._request)
         self._request, self._live, self._again, self._settled = None, None, False, False
-        self.phrase, self.sources, self.home = None, (), None
-        self.sliders, self._shift = {}, (0.0, 0.0)
+        self.phrase, self.sources, self.home, self._located = None, (), None, False
+        self.sliders, self._shift, self._leaning = {}, (0.0, 0.0), (0.0, 0.0)
         self.own, self.measured = {}, {}
         self._say("")
 
@@ -252,27 +253,23 @@ class Shaper(QObject):
 
     def reset(self) -> None:
         """Push nothing any more; the phrase is what it was."""
-        self.sources = ()
-        self.sliders, self._shift = {}, (0.0, 0.0)
+        averaged, self.sources = bool(self.sources), ()
+        self.sliders, self._shift, self._leaning = {}, (0.0, 0.0), (0.0, 0.0)
         self._withdraw()
+        if averaged:  # back to the phrase that is chosen
+            self._forget()
+            self._seen = (None, EMPTY)
+            self.look()
         self.measured = self.own
         self.changed.emit()
-        if self.home is None and self._attending:
-            self._ask()
 
     @property
     def place(self) -> tuple[float, float] | None:
         """Where the phrase lies as it is pushed now, None while its home is not known."""
         if self.home is None or self.space is None:
             return None
-        x, y = np.asarray(self.home) + self._shift + self._leaning(self.sliders)
+        x, y = np.asarray(self.home) + self._shift + self._leaning
         return float(x), float(y)
-
-    def _leaning(self, sliders: Mapping[str, float]) -> npt.NDArray[np.float64]:
-        """How far sliders move a phrase on the map."""
-        assert self.space is not None
-        amounts = np.array([sliders.get(name, 0.0) for name in attributes.NAMES])
-        return np.asarray(amounts @ self.space.direction @ self.space.map_axes.T, np.float64)
 
     def _wish(self) -> None:
         if self.pushed:
@@ -298,17 +295,20 @@ class Shaper(QObject):
         if self._request is not None:
             self._again = True
             return
-        self._again = False
+        values, shift, sliders = self.pushes(), self._shift, dict(self.sliders)
+        if not self._located:  # where it lies comes first, as all else counts from there
+            values, shift, sliders = dict.fromkeys(PUSHES, 0.0), (0.0, 0.0), {}
+        self._again = values != self.pushes()
         ask = Ask(
             Task.RESHAPE,
             self._session.document.score,
             self.phrase,
-            self.card.values(self._known(self.pushes())),
+            self.card.values(self._known(values)),
             phrases=self.sources,
         )
         if (job := self._session.job) is not None:
             self._say(f"Waiting for {job.card.name}…")
-        known = (self.pushed, self._shift, dict(self.sliders))
+        known = (bool(self.sources or any(values.values())), shift, sliders)
         self._request = self._composer.ask(self.card, ask, partial(self._answer, ask, known))
 
     def _known(self, values: Mapping[str, Value]) -> dict[str, Value]:
@@ -340,7 +340,7 @@ class Shaper(QObject):
             case messages.Failed(_, sentence):
                 self._request = None
                 self._say(sentence)
-                if known[0]:
+                if self.pushed:
                     self._session.message.emit(sentence)
                     self.reset()
                 elif self._again:
@@ -360,10 +360,13 @@ class Shaper(QObject):
         self.measured = {n: figures[n] for n in attributes.NAMES if n in figures}
         if not pushed:
             self.own = self.measured
-        if "map_x" in figures and self.home is None:
-            there = np.array([figures["map_x"], figures["map_y"]])
-            x, y = there - shift - self._leaning(sliders)
-            self.home = (float(x), float(y))
+        self._located = True
+        if "map_x" in figures:
+            x, y = figures["map_x"] - shift[0], figures["map_y"] - shift[1]
+            if not any(sliders.values()):
+                self.home, self._leaning = (x, y), (0.0, 0.0)
+            elif self.home is not None:
+                self._leaning = (x - self.home[0], y - self.home[1])
         if pushed and self.pushed:
             assert self.card is not None
             if self._live is None:
@@ -409,9 +412,10 @@ class Shaper(QObject):
             )
             return
         self.look()
-        self.reset()
+        self._withdraw()
+        self._forget()
         score = self._session.document.score
-        self.phrase, self.home = found[0], None
+        self.phrase = found[0]
         self.sources = tuple(excerpt_of(score, region) for region in found)
         self._settled = True
         self._wish()

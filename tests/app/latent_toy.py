@@ -80,7 +80,7 @@ class LatentToy(ToySystem):
             )[0]
             measured = measure(tokens[None])[0]
             figures = dict(zip(NAMES, map(float, measured), strict=True))
-            figures["map_x"] = (float(made.pitch.mean()) - 60) / SEMITONES
+            figures["map_x"] = (float(notes.pitch.mean()) - 60) / SEMITONES + high
             figures["map_y"] = dense
             figures["changed"] = float(len(made) != len(notes) or round(SEMITONES * high) != 0)
             yield Proposal(candidate, region, (track.with_notes(made),), True, figures=figures)

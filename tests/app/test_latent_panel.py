@@ -289,6 +289,20 @@ def test_under_a_fast_hand_the_newest_wish_follows_the_one_at_work(
     assert stage.session.candidates[-1].ask.params["pitch"] == 59 / 20
 
 
+def test_a_push_that_comes_before_the_phrase_is_found_waits_for_it(
+    qtbot: QtBot, tmp_path: Path
+) -> None:
+    stage = Stage(qtbot, tmp_path)
+    stage.until(lambda: stage.shaper.space is not None)
+    stage.shaper.push("pitch", 2)
+    qtbot.waitUntil(lambda: bool(stage.session.candidates), timeout=LOADING_MS)
+    assert stage.shaper.home == pytest.approx((4.875 / SEMITONES, 0)), (
+        "its own place, not the new one"
+    )
+    assert [a.params["pitch"] for a in stage.toy.asked] == [0, 2]
+    assert stage.shaper.place == pytest.approx((4.875 / SEMITONES + 2, 0))
+
+
 def test_a_candidate_dropped_by_hand_leaves_the_sliders_at_rest(stage: Stage) -> None:
     stage.shaper.push("pitch", 2)
     stage.until(lambda: bool(stage.session.candidates) and stage.quiet())
@@ -368,6 +382,7 @@ def test_the_dot_is_dragged_and_heard(stage: Stage) -> None:
     assert plot._own == shaper.home
     assert stage.link.sent[-1] == playback.Play(0, 2 * BAR)
     shaper.push("pitch", 1)
+    stage.until(stage.quiet)
     assert shaper.place is not None
     assert shaper.place[0] == pytest.approx(goal[0] + 1, abs=0.08), "sliders move the dot"
 
