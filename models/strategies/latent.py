@@ -29,6 +29,7 @@ from models.strategies import improvising
 from models.strategies.codes import Codes, average, decode, encode, neighbour, on_map
 from models.strategies.paths import interpolate
 from models.strategies.steering import steer
+from models.strategies.travelling import travel
 from models.system import Ask, Context, Progress, Proposal
 
 Steps = Iterator[Proposal | Progress]
@@ -88,7 +89,7 @@ class _Push:
         """The codes [N, L] of what it starts from, moved."""
         if self.space is None or not self.anything:
             return start.z
-        moved = self.space.shift(start.z, self.dx, self.dy)
+        moved = travel(self.coder, self.space, start.z, self.dx, self.dy)
         return steer(self.coder, self.space, moved, self.sliders, start.windows)
 
 
