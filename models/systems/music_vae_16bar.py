@@ -40,7 +40,7 @@ CARD = Card(
     voices=("melody",),
     listens="A melody in 4/4, sixteen bars at a time.",
     strengths="A whole tune is one code: it can be pushed, mixed and gone from as one thing.",
-    weaknesses="One voice in sixteenths, 4/4; a third of the notes come back changed when drawn; its own tunes wander in key.",
+    weaknesses="One voice in sixteenths, 4/4; a fifth of the notes come back changed when drawn; its own tunes wander in key.",
     year=2018,
 )
 

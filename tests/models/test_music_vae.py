@@ -192,6 +192,20 @@ def test_prior_samples_are_melodies(shipped: Any) -> None:
     assert 62 < pitch.float().mean() < 78
 
 
+def test_the_flat_decoder_is_measured_beside_the_hierarchical_one() -> None:
+    """On plain tunes both bring back more than holding everywhere would; bars cannot drift in one of them."""
+    torch.set_num_threads(1)
+    tokens = melodies(16).numpy().astype(np.uint8)
+    zeros = np.zeros(3, np.int64)
+    phrases = Phrases(tokens, zeros, zeros, zeros, ("made",))
+    system = module("music_vae_16bar").System.load()
+    figures = system.evaluate(phrases, Context(np.random.default_rng(0)))
+    assert figures["accuracy_flat_teacher_forced"] > figures["accuracy_hold"]
+    assert figures["accuracy_flat_greedy"] > figures["accuracy_hold"]
+    for name in ("accuracy_sampled", "accuracy_onsets_sampled"):
+        assert figures[name] > figures[name.replace("_sampled", "_flat_sampled")]
+
+
 def test_half_precision_on_disk_costs_nothing(shipped: Any, tmp_path: Path) -> None:
     """What is loaded again is the very same, for the numbers were halves already."""
     path = tmp_path / "w.safetensors"
