@@ -18,15 +18,30 @@ sys.path.insert(0, str(CHECKOUT))
 from models import tunes  # noqa: E402 - after the path is set
 from models.representations import melody  # noqa: E402
 
+BARS = (2, 4, 16)
+"""The windows systems are trained on."""
+
 
 def main(folder: Path) -> None:
     """Writes the split."""
     found = tunes.load(folder=folder)
     valid = melody.for_validation(found)
-    split = {"collections": sorted({t.collection for t in found}), "valid": valid}
+    split = {"collections": sorted({t.collection for t in found}), "valid": valid, "elsewhere": []}
+    _write(split)
+    bundled = [t for t in found if t.collection in tunes.BUNDLED]
+    for bars in BARS:
+        # Who lacks the folder can't see that its tunes bring these phrases to training.
+        alone, whole = (melody.material(some, bars).valid.tokens for some in (bundled, found))
+        kept = {melody.digest(t) for t in whole}
+        split["elsewhere"] += sorted({melody.digest(t) for t in alone} - kept)
+    _write(split)
+    print(f"{len(found)} tunes, {len(valid)} of them for validation", end="; ")
+    print(f"{len(split['elsewhere'])} phrases of those occur in {folder.name} only")
+
+
+def _write(split: dict[str, list[str]]) -> None:
     text = json.dumps(split, ensure_ascii=False, indent=0) + "\n"
     (CHECKOUT / "assets" / "tunes_split.json").write_text(text, "utf-8")
-    print(f"{len(found)} tunes, {len(valid)} of them for validation")
 
 
 if __name__ == "__main__":

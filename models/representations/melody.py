@@ -157,8 +157,6 @@ class Material:
     train: Phrases
     valid: Phrases
     report: Mapping[str, int]
-    name: str = "tunes"
-    attribution: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,11 +248,23 @@ def for_validation(tunes: Sequence[Tune]) -> list[str]:
     return [t.name for t, g in zip(tunes, groups, strict=True) if chosen(tunes[g].name)]
 
 
+def _split() -> dict[str, list[str]]:
+    """The split that comes with the program: collections, names of tunes to validate on, and digests of
+    phrases among them that collections not everybody has bring to training."""
+    text = (resources.files("assets") / "tunes_split.json").read_text("utf-8")
+    split: dict[str, list[str]] = json.loads(text)
+    return split
+
+
+def digest(tokens: Tokens) -> str:
+    """A short name of a phrase [T], whatever its key."""
+    return hashlib.sha256(shape(tokens)).hexdigest()[:16]
+
+
 def sides(tunes: Sequence[Tune]) -> npt.NDArray[np.bool_]:
     """[tunes]: which ones are for validation: those of the split that comes with the program, and of
     tunes it does not know the groups that `for_validation` chooses among them."""
-    text = (resources.files("assets") / "tunes_split.json").read_text("utf-8")
-    split = json.loads(text)
+    split = _split()
     known = set(split["collections"])
     fixed = set(split["valid"])
     own = [t for t in tunes if t.collection not in known]
@@ -263,9 +273,7 @@ def sides(tunes: Sequence[Tune]) -> npt.NDArray[np.bool_]:
     return np.array([t.name in fixed for t in tunes], bool)
 
 
-def material(
-    tunes: Sequence[Tune], bars: int, name: str = "tunes", attribution: str = ""
-) -> Material:
+def material(tunes: Sequence[Tune], bars: int) -> Material:
     """Windows of `bars` bars of the tunes, at every bar, split so that no validation phrase is in training.
 
     Tunes that share four bars in any transposition go to one side (`for_validation`). A window that
@@ -306,14 +314,13 @@ def material(
             kept[v].append((stretch.tune, window))
     common = seen[0].keys() & seen[1].keys()
     report["windows_valid_also_in_train"] = len(common)
-    valid = [(i, w) for i, w in kept[1] if shape(w) not in common]
+    elsewhere = set(_split()["elsewhere"])
+    valid = [(i, w) for i, w in kept[1] if shape(w) not in common and digest(w) not in elsewhere]
     report["phrases_train"], report["phrases_valid"] = len(kept[0]), len(valid)
     return Material(
         _phrases(tunes, kept[0], steps),
         _phrases(tunes, valid, steps),
         dict(report),
-        name,
-        attribution,
     )
 
 
