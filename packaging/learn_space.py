@@ -12,6 +12,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from models import catalogue, latent_sliders, training, weights
 from models.card import Task
+from models.coder import Coder
 
 
 def main() -> None:
@@ -36,7 +38,7 @@ def main() -> None:
             print(f"{system_id} has no weights")
             continue
         began = time.monotonic()
-        bars = catalogue.load(system_id).bars
+        bars = cast(Coder, catalogue.load(system_id)).bars
         if bars not in corpora:
             corpora[bars] = training.phrases(arguments.corpus, bars)
         out = latent_sliders.write(system_id, path, corpora[bars], 0, "cpu")
