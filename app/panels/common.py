@@ -16,6 +16,9 @@ from PySide6.QtWidgets import (
 
 from app import icons, theme
 
+USUAL_CODER = "music_vae_2bar"
+"""Of the systems with a latent space, the one that is chosen to begin with."""
+
 
 def mark(widget: QWidget, name: str) -> None:
     """Set one of the stylesheet's properties ("dim", "title", "primary", "danger") on a widget."""

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 
 from PySide6.QtWidgets import QComboBox, QGridLayout, QProgressBar, QSpinBox, QWidget
 
-from app.panels.common import button, mark, spin_text
+from app.panels.common import USUAL_CODER, button, mark, spin_text
 from models.card import Card, Value
-
-USUAL = "music_vae_2bar"
-"""The system that is chosen to begin with."""
 
 LANES = (("Spherical", "spherical"), ("Linear", "linear"))
 ENDS = (("Exact ends", "exact"), ("Decoded ends", "decoded"))
@@ -36,7 +33,7 @@ class PathForm(QWidget):
         self.system = choice(
             [(c.name, c.id) for c in self._cards], "The system that makes the path"
         )
-        self.system.setCurrentIndex(max(self.system.findData(USUAL), 0))
+        self.system.setCurrentIndex(max(self.system.findData(USUAL_CODER), 0))
         self.lane = choice(LANES, "How to go from one code to the other")
         self.ends = choice(
             ENDS, "Begin and end with A and B note for note, or as the system decodes them"

@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.controllers import TARGETS, Controllers
-from app.panels.common import Elided, button, header, mark, spin_text, tool
+from app.panels.common import USUAL_CODER, Elided, button, header, mark, spin_text, tool
 from app.panels.sliders import AttributeSliders
 from app.places import Places
 from app.session import Session
@@ -180,7 +180,8 @@ class ShapePanel(QWidget):
         if self.map is None and self.cards:
             self._build_map()
             if not self._picked:
-                mapped = next((c for c in self.cards if self.shaper.has_space(c)), None)
+                usual_first = sorted(self.cards, key=lambda c: c.id != USUAL_CODER)
+                mapped = next((c for c in usual_first if self.shaper.has_space(c)), None)
                 self.choose(mapped.id if mapped is not None else "")
             self._choose()
         self.shaper.attend(True)
