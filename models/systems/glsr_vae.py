@@ -8,7 +8,7 @@ lies on an axis here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,10 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models import latent_figures, training, weights
+from models import latent_figures, nets, training, weights
 from models.card import LATENT_PARAMS, Card, Objective, Representation, Task
 from models.representations.melody import BAR, FIRST, TOKENS
-from models.score import UserError
 from models.space import rank_correlations
 from models.strategies import latent, vae
 from models.strategies.choosing import Chooser
@@ -161,25 +160,11 @@ class System:
     @classmethod
     def load(cls, path: Path | None = None, device: str = "cpu") -> System:
         """With the weights at `path`, or those shipped; UserError when they don't fit."""
-        path = path or weights.shipped(CARD.id)
-        tensors, card = weights.load(path, CARD.id)
-        try:
-            shape = Shape(**card["shape"])
-        except (KeyError, TypeError):
-            raise UserError(f"{path.with_suffix('.json')} does not say the net's shape.") from None
-        net = Net(shape)
-        weights.check(path, tensors, {n: tuple(p.shape) for n, p in net.named_parameters()})
-        with torch.no_grad():
-            for name, parameter in net.named_parameters():
-                parameter.copy_(torch.from_numpy(tensors[name].astype(np.float32)))
-        return cls(net.eval(), device)
+        return cls(nets.load(path, CARD.id, Shape, Net), device)
 
     def save(self, path: Path, card: Mapping[str, Any]) -> None:
         """Writes the weights (in half precision) and `card`, to which the net's shape is added."""
-        tensors = {
-            n: p.detach().cpu().numpy().astype(np.float16) for n, p in self.net.named_parameters()
-        }
-        weights.save(path, tensors, {**card, "shape": asdict(self.net.shape)})
+        nets.save(self.net, path, card)
 
     def encode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """See `models.coder.Coder`."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from models import catalogue
+from models import catalogue, weights
 from models.card import Task
 from models.representations import staging
 from models.representations.chorale import EDGE, FIRST_PITCH, HOLD, MASK, TOKENS
@@ -197,9 +197,7 @@ def test_the_key_of_a_melody_is_heard(system: Any) -> None:
 
 def test_shipped_figures_are_better_than_the_published_ones(system: Any) -> None:
     """On validation chorales: 0.62 to 0.87 nats and 80 to 84 % of a voice's sixteenths."""
-    card = json.loads(
-        (deep_bach.weights.shipped("deep_bach").with_suffix(".json")).read_text("utf-8")
-    )
+    card = json.loads((weights.shipped("deep_bach").with_suffix(".json")).read_text("utf-8"))
     for voice in system.card.voices:
         assert card["figures_valid"][f"cross_entropy_{voice}_nats"] < 0.5
         assert card["figures_valid"][f"accuracy_{voice}"] > 0.85
