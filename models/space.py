@@ -163,25 +163,6 @@ def directions(codes: npt.ArrayLike, attributes: npt.ArrayLike) -> Real:
     return np.asarray(np.linalg.solve(seen, shared.T))
 
 
-def means_apart(codes: npt.ArrayLike, attributes: npt.ArrayLike, regressed: bool) -> Real:
-    """[9, L]: difference of mean codes between the upper and the lower quarter by each attribute, for one
-    deviation of it; if `regressed`, of what the other attributes do not say of it and of the codes."""
-    z, a = np.asarray(codes, np.float64), standard(attributes)[0]
-    z = z - z.mean(0)
-    rows = []
-    for k in range(a.shape[1]):
-        this, code = a[:, k], z
-        if regressed:
-            others = np.delete(a, k, 1)
-            known = np.linalg.pinv(others)
-            this, code = this - others @ (known @ this), z - others @ (known @ z)
-        low, high = np.quantile(this, [0.25, 0.75])
-        up, down = this >= high, this <= low
-        apart = max(float(this[up].mean() - this[down].mean()), 1e-6)
-        rows.append((code[up].mean(0) - code[down].mean(0)) / apart)
-    return np.stack(rows)
-
-
 def chart(codes: npt.ArrayLike, attributes: npt.ArrayLike) -> tuple[Table, Table]:
     """Mean [L] and axes [2, L] of the map: the two ways in which codes [N, L] differ most, each pointing
     to where the attribute most akin to it grows."""
