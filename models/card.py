@@ -168,7 +168,8 @@ corpus. A card names it with a star."""
 @dataclass(frozen=True)
 class Card:
     """One system of the survey. `voices` are the parts it writes, highest first; `listens` says what
-    `accompany` needs; `strengths` and `weaknesses` are honest sentences for the browser."""
+    `accompany` needs; `strengths` and `weaknesses` are honest sentences for the browser, and `figure` is
+    what was measured of it, as `ricercar evaluate` prints it, in a few words."""
 
     id: str
     name: str
@@ -185,6 +186,7 @@ class Card:
     strengths: str = ""
     weaknesses: str = ""
     year: int = 0
+    figure: str = ""
 
     def values(self, given: Mapping[str, Value] | None = None) -> dict[str, Value]:
         """Every parameter's value: the default unless `given` names another. UserError for unknown
