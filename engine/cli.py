@@ -19,6 +19,7 @@ import numpy as np
 from engine import asking, bench, exchange, figures
 from models import catalogue, tunes
 from models.card import Task
+from models.representations import pianoroll
 from models.score import Score, UserError
 from models.system import Context, Progress, Proposal
 
@@ -418,7 +419,8 @@ def _files(folder: Path) -> Iterator[tuple[Path, Score]]:
 
 
 def _data(text: str | None) -> Any:
-    """None, the name of a part of the corpus, or the scores in a file or folder, with their names."""
+    """None, the name of a part of the corpus, a file of piano rolls, or the scores in a file or folder, with
+    their names."""
     if text is None or text in ("valid", "test"):
         return text
     path = Path(text)
@@ -429,6 +431,8 @@ def _data(text: str | None) -> Any:
         return found
     if not path.exists() and not path.suffix:
         raise UserError(f"There is no data {text!r}; say valid, test, or name a file or folder.")
+    if path.suffix == ".npz":
+        return pianoroll.read(path)
     return [(path, exchange.read(path))]
 
 

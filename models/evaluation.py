@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models import catalogue, corpora, latent_sliders, likeness, space, tunes
 from models.card import Task
-from models.representations import casting, melody, staging
+from models.representations import casting, melody, pianoroll, staging
 from models.representations import chorale as grid
 from models.representations.chorale import FIRST_PITCH, HOLD, TOKENS, VOICES, Chorale, tokens
 from models.score import Region, Score, UserError
@@ -132,7 +132,7 @@ def from_score(score: Score, name: str) -> Chorale:
 
 def evaluate(
     system_id: str,
-    data: str | Sequence[tuple[Path, Score]] | None = None,
+    data: str | Sequence[tuple[Path, Score]] | pianoroll.Rolls | None = None,
     *,
     weights: Path | None = None,
     samples: int = 0,
@@ -140,8 +140,8 @@ def evaluate(
     seed: int = 0,
     device: str = "cpu",
 ) -> dict[str, float]:
-    """All figures of a system on `data`: None or "valid", "test" (chorales alone), or scores with their
-    names.
+    """All figures of a system on `data`: None or "valid", "test" (chorales alone), scores with their
+    names, or a file of piano rolls.
 
     With `samples`, that many chorales are made (half from nothing, half under a soprano of the data) and
     compared with the data; the same figures of real Bach (training pieces) stand beside, under real_….
@@ -151,6 +151,14 @@ def evaluate(
     context = Context(np.random.default_rng(seed), device, weights)
     if attributes and Task.RESHAPE not in system.card.tasks:
         raise UserError(f"{system.card.name} has no attribute sliders; leave --attributes out.")
+    if isinstance(data, pianoroll.Rolls):
+        if system.card.representation.name != "pianoroll":
+            raise UserError(
+                f"{data.path} holds piano rolls, which {system.card.name} does not read."
+            )
+        if samples:
+            raise UserError(f"{system.card.name} writes no chorales; leave --samples out.")
+        return dict(system.evaluate(data.pieces, context))
     if system.card.representation.name != "chorale":
         if samples:
             raise UserError(f"{system.card.name} writes no chorales; leave --samples out.")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from models import catalogue, corpora, evaluation, latent_sliders, tunes, weights
 from models.card import Task
-from models.representations import melody, note_step
+from models.representations import melody, note_step, pianoroll
 from models.score import Score, UserError
 from models.system import Context
 
@@ -40,9 +40,9 @@ class Corpus:
     report: Mapping[str, int] = field(default_factory=dict)
 
 
-Source = str | Path | Sequence[tuple[Path, Score]] | None
+Source = str | Path | Sequence[tuple[Path, Score]] | pianoroll.Rolls | None
 """Where a corpus comes from: None for the bundled one, a path for that and a folder besides, scores with
-their names for those alone."""
+their names or a file of piano rolls for those alone."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +156,44 @@ def chorales(source: Source) -> Corpus:
         return Corpus(corpora.load("train"), corpora.load("valid"))
     if isinstance(source, str | Path):
         raise UserError(f"{source} is not for training on; leave --corpus out or name a folder.")
+    if isinstance(source, pianoroll.Rolls):
+        raise _no_rolls(source)
     pieces = evaluation.chorales(source)
     valid = pieces[::10] if len(pieces) > 1 else pieces
     train = [p for i, p in enumerate(pieces) if i % 10] or pieces
     return Corpus(
         train, valid, "the user's own scores", "every tenth to validate", "the user's own"
+    )
+
+
+def _no_rolls(source: pianoroll.Rolls) -> UserError:
+    return UserError(f"{source.path} holds piano rolls; this system learns from scores.")
+
+
+def rolls(source: Source, per_beat: int) -> Corpus:
+    """A corpus of piano rolls (`pianoroll.Roll`): the bundled chorales at so many steps a quarter, the
+    user's own scores on that grid, or those of a file as they are. UserError when there are none."""
+    if source is None:
+        halves = [
+            [pianoroll.of_chorale(c, per_beat) for c in corpora.load(split)]
+            for split in ("train", "valid")
+        ]
+        return Corpus(halves[0], halves[1])
+    if isinstance(source, str | Path):
+        raise UserError(f"{source} is not for training on; leave --corpus out or name a folder.")
+    if isinstance(source, pianoroll.Rolls):
+        valid = source.valid or source.pieces
+        return Corpus(
+            source.pieces, valid, source.path.stem, "as the file and the one beside it say",
+            "polyphonic sets of Boulanger-Lewandowski et al. 2012; no licence stated: to measure only",
+        )  # fmt: skip
+    own = [pianoroll.of_score(score, path.name, per_beat) for path, score in source]
+    own = [roll for roll in own if roll.sounds.any()]
+    if not own:
+        raise UserError("The corpus has no pitched notes; name a folder with music in it.")
+    train = [p for i, p in enumerate(own) if i % 10] or own
+    return Corpus(
+        train, own[::10], "the user's own scores", "every tenth to validate", "the user's own"
     )
 
 
@@ -206,6 +239,8 @@ def _tunes(source: Source) -> tuple[list[tunes.Tune], str, str]:
         credit += f"; {source.name}: see its own licence" if source else ""
     elif isinstance(source, str):
         raise UserError(f"{source} is not for training on; leave --corpus out or name a folder.")
+    elif isinstance(source, pianoroll.Rolls):
+        raise _no_rolls(source)
     else:
         own = [tunes.from_score(score, f"own/{path.name}") for path, score in source]
         found = [tune for tune in own if tune is not None]
