@@ -7,7 +7,7 @@ sets of 2012 know; music written into a score has both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -155,6 +155,10 @@ class Seat:
 
     def __len__(self) -> int:
         return len(self.position)
+
+    def until(self, steps: int) -> Seat:
+        """The first so many steps of it, of the same region."""
+        return replace(self, kept=self.kept.slice(0, steps), position=self.position[:steps])
 
 
 def seat(

@@ -1,0 +1,311 @@
+"""LSTMs along two axes: time, shared by all keys, then the keyboard, low to high (Johnson 2015, 2017).
+
+Every key has a memory of its own in time and hears what was around it one step before; then, from the
+lowest key to the highest, it is decided whether it sounds, given what was decided below. All weights are
+shared by all keys, so music moved by a third is nearly the same to it. The likelihood is exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.representations.pianoroll import LOWEST, PITCHES, Roll, Seat
+
+VICINITY = 12
+"""Keys to each side whose last step a key hears."""
+FEATURES = 2 * (2 * VICINITY + 1) + 12 + 12 + 1 + 7
+NEVER = 1e-6
+"""Probability of a key outside the compass."""
+WARM_STEPS = 16
+"""Steps at the start of a stretch from the middle of a piece that only warm the memory up."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Cells of the two layers along time and of the two along the keys; how many keys below are told to
+    each (the paper: 1); the compass; steps a quarter note; whether it knows a repeated note from a long
+    one; and what is dropped between layers in training."""
+
+    time1: int = 300
+    time2: int = 300
+    note1: int = 100
+    note2: int = 50
+    below: int = 1
+    lowest: int = 31
+    highest: int = 84
+    per_beat: int = 4
+    articulated: int = 1
+    dropout: float = 0.5
+
+    @property
+    def keys(self) -> int:
+        """Keys of the compass."""
+        return self.highest - self.lowest + 1
+
+
+class Net(nn.Module):
+    """Along time, then along the keys; K keys of the compass."""
+
+    table: Tensor
+    still: Tensor
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        if not LOWEST <= shape.lowest < shape.highest < LOWEST + PITCHES or shape.below < 1:
+            raise ValueError("the compass lies on a piano's keys")
+        self.shape = shape
+        self.time1 = nn.LSTM(FEATURES, shape.time1)
+        self.time2 = nn.LSTM(shape.time1, shape.time2)
+        self.note1 = nn.LSTM(shape.time2 + 2 * shape.below, shape.note1)
+        self.note2 = nn.LSTM(shape.note1, shape.note2)
+        self.says = nn.Linear(shape.note2, 2)
+        with torch.no_grad():
+            self.says.bias.copy_(torch.tensor([-3.0, 0.0]))  # few keys sound at once
+        key = torch.arange(shape.lowest, shape.highest + 1)
+        table = (
+            key[:, None] + torch.arange(12)
+        ) % 12  # K, 12: pitch classes from a key's own upwards
+        self.register_buffer("table", table, persistent=False)
+        place = (key[:, None] - 60) / 24
+        self.register_buffer(
+            "still", torch.cat([F.one_hot(key % 12, 12), place], 1), persistent=False
+        )
+
+    def features(self, sounds: Tensor, begins: Tensor, position: Tensor) -> Tensor:
+        """What each key hears: of the step before `sounds` and `begins` [T, B, K], and the `position`
+        [T, B] of this step → [T, B, K, FEATURES]"""
+        T, B, K = sounds.size()
+        near = [
+            F.pad(x, (VICINITY, VICINITY)).unfold(-1, 2 * VICINITY + 1, 1) for x in (sounds, begins)
+        ]
+        counts = sounds.new_zeros(T, B, 12)
+        counts = counts.index_add(2, self.table[:, 0], sounds)
+        bits = torch.stack([(position >> b) & 1 for b in range(4)], -1)
+        beat = torch.cat([bits, F.one_hot(position % 3, 3)], -1).to(sounds.dtype)
+        return torch.cat(
+            [
+                *near,
+                counts[..., self.table],
+                self.still.expand(T, B, K, 13).to(sounds.dtype),
+                beat[:, :, None].expand(T, B, K, 7),
+            ],
+            -1,
+        )
+
+    def below(self, sounds: Tensor, begins: Tensor) -> Tensor:
+        """[T, B, K, 2 below] what was decided for the keys below each, the nearest last."""
+        n = self.shape.below
+        both = [F.pad(x, (n, 0))[..., :-1].unfold(-1, n, 1) for x in (sounds, begins)]
+        return torch.cat(both, -1)
+
+    def forward(self, sounds: Tensor, begins: Tensor, position: Tensor) -> Tensor:
+        """sounds, begins [T, B, K], position [T, B] → logits [T, B, K, 2] of a key sounding, and of its
+        being struck if it does"""
+        T, B, K = sounds.size()
+        past = [F.pad(x, (0, 0, 0, 0, 1, 0))[:-1] for x in (sounds, begins)]
+        x = self.features(past[0], past[1], position).flatten(1, 2)  # T, BK, FEATURES
+        for layer in (self.time1, self.time2):
+            x = self._dropped(layer(x)[0])
+        x = x.view(T * B, K, -1).transpose(0, 1)  # K, TB, time2
+        told = self.below(sounds, begins).flatten(0, 1).transpose(0, 1)
+        x = torch.cat([x, told.to(x.dtype)], -1)
+        for layer in (self.note1, self.note2):
+            x = self._dropped(layer(x)[0])
+        logits: Tensor = self.says(x)
+        return logits.transpose(0, 1).unflatten(0, (T, B))
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        """x [steps, rows, cells], in training without some cells: the same at every step of a row."""
+        if not self.training or not self.shape.dropout:
+            return x
+        keep = torch.rand(x.shape[1:], dtype=torch.float32, device=x.device) >= self.shape.dropout
+        return x * (keep.to(x.dtype) / (1 - self.shape.dropout))
+
+    def nats(self, sounds: Tensor, begins: Tensor, position: Tensor) -> Tensor:
+        """[T, B] −log p of each step"""
+        logits = self(sounds, begins, position).float()
+        sounds, begins = sounds.float(), begins.float()
+        lost = F.binary_cross_entropy_with_logits(logits[..., 0], sounds, reduction="none")
+        if self.shape.articulated:
+            again = F.binary_cross_entropy_with_logits(logits[..., 1], begins, reduction="none")
+            lost = lost + again * sounds
+        return lost.sum(-1)
+
+
+def tensors(rolls: Sequence[Roll], shape: Shape) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """sounds, begins [T, B, K], position [T, B] and whether a step is there at all [T, B]: rolls side by
+    side, the shorter ones followed by nothing. A net that is not articulated hears no repeated notes."""
+    T, K = max(map(len, rolls)), shape.keys
+    first = shape.lowest - LOWEST
+    sounds = np.zeros((T, len(rolls), K), np.float32)
+    begins = np.zeros_like(sounds)
+    position = np.zeros((T, len(rolls)), np.int64)
+    there = np.zeros((T, len(rolls)), np.float32)
+    for b, roll in enumerate(rolls):
+        sounds[: len(roll), b] = roll.sounds[:, first : first + K]
+        begins[: len(roll), b] = roll.begins[:, first : first + K]
+        position[: len(roll), b] = roll.position
+        there[: len(roll), b] = 1
+    if not shape.articulated:
+        begins[0] = sounds[0]
+        begins[1:] = sounds[1:] * (1 - sounds[:-1])
+    return tuple(torch.from_numpy(x) for x in (sounds, begins, position, there))  # type: ignore[return-value]
+
+
+def batches(
+    pieces: Sequence[Roll], shape: Shape, steps: int, size: int, rng: np.random.Generator
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """For ever, `tensors` of stretches of at most `steps` steps, pieces as often as they are long; half of
+    the stretches are beginnings or whole pieces, and the last of `tensors` is 0 where one only warms up."""
+    length = np.array([len(p) for p in pieces], float)
+    while True:
+        chosen = rng.choice(len(pieces), size, p=length / length.sum())
+        starts = [
+            int(rng.integers(-steps // 4, max(1, len(pieces[i]) - steps + 1))) for i in chosen
+        ]
+        cut = [
+            pieces[i].slice(max(s, 0), max(s, 0) + steps)
+            for i, s in zip(chosen, starts, strict=True)
+        ]
+        sounds, begins, position, there = tensors(cut, shape)
+        for b, start in enumerate(starts):
+            if start > 0:
+                there[:WARM_STEPS, b] = 0
+        yield sounds, begins, position, there
+
+
+def nats(net: Net, pieces: Sequence[Roll], device: str, rows: int = 8192) -> list[npt.NDArray[Any]]:
+    """−log p of every step of each piece [T], in nats, exactly; about `rows` memories side by side."""
+    order = sorted(range(len(pieces)), key=lambda i: len(pieces[i]))
+    side = max(1, rows // net.shape.keys // 16)
+    found: dict[int, npt.NDArray[Any]] = {}
+    first = net.shape.lowest - LOWEST
+    outside = np.ones(PITCHES, bool)
+    outside[first : first + net.shape.keys] = False
+    net.eval()
+    with torch.inference_mode():
+        for at in range(0, len(order), side):
+            group = order[at : at + side]
+            sounds, begins, position, _ = tensors([pieces[i] for i in group], net.shape)
+            lost = net.nats(sounds.to(device), begins.to(device), position.to(device)).cpu().numpy()
+            for b, i in enumerate(group):
+                beyond = pieces[i].sounds[:, outside].sum(1)
+                never = -math.log(NEVER) * beyond - math.log1p(-NEVER) * (outside.sum() - beyond)
+                found[i] = lost[: len(pieces[i]), b].astype(np.float64) + never
+    return [found[i] for i in range(len(pieces))]
+
+
+def _turn(lstm: nn.LSTM, inputs: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """An LSTM's input weights [I, 4H] (the first `inputs` of them), recurrent ones [H, 4H] and bias, gates
+    as input, forget, output, cell."""
+    H = lstm.hidden_size
+    order = torch.cat([torch.arange(2 * H), torch.arange(3 * H, 4 * H), torch.arange(2 * H, 3 * H)])
+    of_input = lstm.weight_ih_l0.detach()[order].T[:inputs]
+    recurrent = lstm.weight_hh_l0.detach()[order].T
+    bias = (lstm.bias_ih_l0 + lstm.bias_hh_l0).detach()[order]
+    return of_input.contiguous().cpu(), recurrent.contiguous().cpu(), bias.cpu()
+
+
+def _cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    H = c.shape[-1]
+    i, f, o = gates[..., : 3 * H].sigmoid().chunk(3, -1)
+    c = torch.addcmul(i * gates[..., 3 * H :].tanh(), f, c)
+    return o * c.tanh(), c
+
+
+class Writer:
+    """Goes on step by step, for `count` candidates side by side; memories are kept, never replayed."""
+
+    def __init__(self, net: Net, before: Roll, count: int) -> None:
+        """`before` is heard first, by all."""
+        self.net, self.count = net, count
+        shape, K = net.shape, net.shape.keys
+        self._time = [_turn(net.time1), _turn(net.time2)]
+        of_input, turn, bias = _turn(net.note1)
+        self._note1 = (of_input[: shape.time2], of_input[shape.time2 :], turn, bias)
+        note2, turn2, bias2 = _turn(net.note2)
+        self._note2 = torch.cat([note2, turn2]), bias2
+        self._says = net.says.weight.detach().T.contiguous().cpu(), net.says.bias.detach().cpu()
+        self._h = [torch.zeros(count * K, n) for n in (shape.time1, shape.time2)]
+        self._c = [h.clone() for h in self._h]
+        self.sounds = torch.zeros(count, K)
+        self.begins = torch.zeros(count, K)
+        if len(before):
+            sounds, begins, position, _ = tensors([before], shape)
+            for t in range(len(before)):
+                self._hear(position[t].expand(count))
+                self.sounds = sounds[t].expand(count, K)
+                self.begins = begins[t].expand(count, K)
+
+    def _hear(self, position: Tensor) -> Tensor:
+        """One step along time with what was last decided; [count K, time2]"""
+        x = self.net.features(self.sounds[None], self.begins[None], position[None])[0].flatten(0, 1)
+        for layer, (of_input, turn, bias) in enumerate(self._time):
+            gates = torch.addmm(torch.addmm(bias, x, of_input), self._h[layer], turn)
+            x, self._c[layer] = _cell(gates, self._c[layer])
+            self._h[layer] = x
+        return x
+
+    def step(
+        self,
+        position: int,
+        kept: npt.NDArray[np.bool_],
+        noise: npt.NDArray[Any],
+        heat: float,
+        more: float,
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """What sounds and what is struck [count, K] at the next step: what is `kept` [K] sounds; `noise`
+        [count, K, 2] is uniform; `heat` the temperature, `more` is added to the logits of sounding."""
+        shape, C = self.net.shape, self.count
+        x = self._hear(torch.full((C,), position))
+        of_time, of_below, turn, bias = self._note1
+        heard = torch.addmm(bias, x, of_time).view(C, shape.keys, -1)
+        h1, c1 = torch.zeros(C, shape.note1), torch.zeros(C, shape.note1)
+        h2, c2 = torch.zeros(C, shape.note2), torch.zeros(C, shape.note2)
+        below = torch.zeros(C, 2, shape.below)
+        uniform = torch.from_numpy(noise)
+        sounds, begins = torch.zeros(C, shape.keys), torch.zeros(C, shape.keys)
+        for k in range(shape.keys):
+            gates = torch.addmm(torch.addmm(heard[:, k], below.flatten(1), of_below), h1, turn)
+            h1, c1 = _cell(gates, c1)
+            h2, c2 = _cell(torch.addmm(self._note2[1], torch.cat([h1, h2], 1), self._note2[0]), c2)
+            p = torch.addmm(self._says[1], h2, self._says[0]) / heat
+            p[:, 0] += more
+            on = (uniform[:, k] < p.sigmoid()).float()
+            if kept[k]:
+                on[:, 0] = 1
+            on[:, 1] *= on[:, 0]
+            if not shape.articulated:
+                on[:, 1] = on[:, 0] * (1 - self.sounds[:, k])
+            below = torch.cat([below[:, :, 1:], on[:, :, None]], 2)
+            sounds[:, k], begins[:, k] = on[:, 0], on[:, 1]
+        self.sounds, self.begins = sounds, begins
+        return sounds.numpy() > 0, begins.numpy() > 0
+
+
+def write(
+    net: Net, seat: Seat, count: int, heat: float, more: float, rng: np.random.Generator
+) -> Iterator[tuple[int, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
+    """Fills a seat: after each step yields how many there are, and `sounds` and `begins` [count, T, PITCHES]
+    so far, which are written on."""
+    first, K = net.shape.lowest - LOWEST, net.shape.keys
+    sounds = np.zeros((count, len(seat), PITCHES), bool)
+    begins = np.zeros_like(sounds)
+    with torch.inference_mode():
+        writer = Writer(net, seat.before, count)
+    for t in range(len(seat)):
+        with torch.inference_mode():
+            noise = rng.random((count, K, 2)).astype(np.float32)
+            kept = seat.kept.sounds[t, first : first + K]
+            now = writer.step(int(seat.position[t]), kept, noise, heat, more)
+        sounds[:, t, first : first + K], begins[:, t, first : first + K] = now
+        yield t + 1, sounds, begins
