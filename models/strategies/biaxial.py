@@ -204,15 +204,14 @@ def nats(net: Net, pieces: Sequence[Roll], device: str, rows: int = 8192) -> lis
     return [found[i] for i in range(len(pieces))]
 
 
-def _turn(lstm: nn.LSTM, inputs: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """An LSTM's input weights [I, 4H] (the first `inputs` of them), recurrent ones [H, 4H] and bias, gates
-    as input, forget, output, cell."""
+def _turn(lstm: nn.LSTM) -> tuple[Tensor, Tensor, Tensor]:
+    """An LSTM's input weights [I, 4H], recurrent ones [H, 4H] and bias, gates as input, forget, output,
+    cell."""
     H = lstm.hidden_size
     order = torch.cat([torch.arange(2 * H), torch.arange(3 * H, 4 * H), torch.arange(2 * H, 3 * H)])
-    of_input = lstm.weight_ih_l0.detach()[order].T[:inputs]
-    recurrent = lstm.weight_hh_l0.detach()[order].T
-    bias = (lstm.bias_ih_l0 + lstm.bias_hh_l0).detach()[order]
-    return of_input.contiguous().cpu(), recurrent.contiguous().cpu(), bias.cpu()
+    found = {name: p.detach()[order].cpu() for name, p in lstm.named_parameters()}
+    bias = found["bias_ih_l0"] + found["bias_hh_l0"]
+    return found["weight_ih_l0"].T.contiguous(), found["weight_hh_l0"].T.contiguous(), bias
 
 
 def _cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
