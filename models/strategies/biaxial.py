@@ -121,7 +121,7 @@ class Net(nn.Module):
         for layer in (self.note1, self.note2):
             x = self._dropped(layer(x)[0])
         logits: Tensor = self.says(x)
-        return logits.transpose(0, 1).unflatten(0, (T, B))
+        return logits.transpose(0, 1).reshape(T, B, K, 2)
 
     def _dropped(self, x: Tensor) -> Tensor:
         """x [steps, rows, cells], in training without some cells: the same at every step of a row."""
