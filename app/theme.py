@@ -160,6 +160,9 @@ QPushButton[primary="true"]:pressed { background: #7488ee; }
 QPushButton[primary="true"]:disabled {
     background: @raised; border-color: @line; color: @text_faint; }
 QPushButton[danger="true"] { color: @danger; }
+QPushButton[chip="true"] { border-radius: 9px; padding: 1px 8px; color: @text; }
+QFrame#filters { background: @panel; border: 1px solid @line; }
+QFrame#filters QCheckBox:disabled { color: @text_faint; }
 QLabel[dim="true"] { color: @text_dim; }
 QLabel[title="true"] { color: @text; font-weight: 600; }
 QLineEdit, QAbstractSpinBox, QComboBox, QPlainTextEdit, QTextEdit {

@@ -5,37 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from PySide6.QtCore import (
-    QAbstractListModel,
-    QModelIndex,
-    QPersistentModelIndex,
-    QRect,
-    QSize,
-    Qt,
-    Signal,
-)
-from PySide6.QtGui import QFont, QPainter
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
-    QAbstractItemView,
     QButtonGroup,
     QFrame,
     QHBoxLayout,
     QLabel,
-    QLineEdit,
-    QListView,
     QProgressBar,
     QPushButton,
     QScrollArea,
     QSpinBox,
-    QStyle,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
+    QStackedWidget,
+    QTabBar,
     QVBoxLayout,
     QWidget,
 )
 
-from app import theme
 from app.composer import VERBS, Composer, Wishes, plan
+from app.panels.browser import AboutCard, SystemBrowser
 from app.panels.common import Elided, button, header, label, mark, spin_text, tool
 from app.panels.parameters import ParameterForm
 from app.session import Session
@@ -43,92 +30,8 @@ from app.shaping import PUSHES
 from models.card import Card, Task, Value
 
 SEED_LIMIT = 1_000_000
-ROW_PX = 42
-SEARCH_FROM = 6
-"""With this many systems the list gets a search field."""
-
-Index = QModelIndex | QPersistentModelIndex
-
-
-def about(card: Card) -> str:
-    """What a musician wants to know about a system, as a tooltip."""
-    lines = [
-        f"{card.name} ({card.year or card.source})",
-        card.source,
-        "",
-        f"Makes: {card.objective.type}, for {card.objective.destination}",
-        f"Works by: {', '.join(card.strategy)}",
-        f"Network: {card.architecture}",
-        f"Good at: {card.strengths}" if card.strengths else "",
-        f"Not good at: {card.weaknesses}" if card.weaknesses else "",
-    ]
-    return "\n".join(line for i, line in enumerate(lines) if line or i == 2)
-
-
-class CardModel(QAbstractListModel):
-    """The cards, filtered by a text found anywhere in them."""
-
-    def __init__(self, cards: Sequence[Card]) -> None:
-        super().__init__()
-        self._all, self.shown = tuple(cards), list(cards)
-
-    def filter(self, text: str) -> None:
-        """Show the cards that hold every word of `text`."""
-        words = text.casefold().split()
-        self.beginResetModel()
-        self.shown = [c for c in self._all if all(w in str(c).casefold() for w in words)]
-        self.endResetModel()
-
-    def rowCount(self, parent: Index | None = None) -> int:
-        return len(self.shown)
-
-    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
-        card = self.shown[index.row()]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return card.name
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return about(card)
-        if role == Qt.ItemDataRole.UserRole:
-            return card
-        return None
-
-
-class CardDelegate(QStyledItemDelegate):
-    """A system's name over one line on what it makes."""
-
-    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
-        return QSize(200, ROW_PX)
-
-    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
-        card: Card = index.data(Qt.ItemDataRole.UserRole)
-        rect: QRect = option.rect.adjusted(2, 1, -2, -1)
-        state = option.state
-        chosen = bool(state & QStyle.StateFlag.State_Selected)
-        hovered = bool(state & QStyle.StateFlag.State_MouseOver)
-        painter.save()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if chosen or hovered:
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(theme.colour("accent_deep" if chosen else "raised"))
-            painter.drawRoundedRect(rect, 5, 5)
-        font = QFont(option.font)
-        font.setWeight(QFont.Weight.DemiBold)
-        painter.setFont(font)
-        painter.setPen(theme.colour("selected" if chosen else "text"))
-        text = rect.adjusted(9, 3, -8, -3)
-        left, top = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignTop
-        painter.drawText(text, left | top, card.name)
-        painter.setFont(option.font)
-        painter.setPen(theme.colour("text" if chosen else "text_dim"))
-        if card.year:
-            painter.drawText(text, Qt.AlignmentFlag.AlignRight | top, str(card.year))
-        line = painter.fontMetrics().elidedText(
-            f"{card.objective.type.capitalize()} · {card.strategy[0]}",
-            Qt.TextElideMode.ElideRight,
-            text.width(),
-        )
-        painter.drawText(text, left | Qt.AlignmentFlag.AlignBottom, line)
-        painter.restore()
+USUAL = "deep_bach"
+"""The system that is chosen to begin with."""
 
 
 class ComposePanel(QWidget):
@@ -157,21 +60,7 @@ class ComposePanel(QWidget):
         self.card: Card | None = None
         self.tasks: dict[Task, QPushButton] = {}
 
-        self.model = CardModel(cards)
-        self.list = QListView()
-        self.list.setObjectName("systems")
-        self.list.setModel(self.model)
-        self.list.setItemDelegate(CardDelegate(self.list))
-        self.list.setMouseTracking(True)
-        self.list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        rows = max(len(cards), 1)
-        self.list.setMinimumHeight(ROW_PX * min(rows, 2) + 4)
-        self.list.setMaximumHeight(ROW_PX * min(rows, 4) + 4)
-        self.search = QLineEdit()
-        self.search.setPlaceholderText("Search systems")
-        self.search.setClearButtonEnabled(True)
-        self.search.setVisible(len(cards) >= SEARCH_FROM)
+        self.browser = SystemBrowser(cards)
         self._task_row = QHBoxLayout()
         self._task_row.setSpacing(4)
         self._group = QButtonGroup(self)
@@ -204,7 +93,9 @@ class ComposePanel(QWidget):
         self.dice.setCheckable(True)
         self.dice.setChecked(True)
         self._bars_label = label("Bars", "dim")
-        numbers = QHBoxLayout()
+        self._numbers = QWidget()
+        numbers = QHBoxLayout(self._numbers)
+        numbers.setContentsMargins(0, 0, 0, 0)
         numbers.setSpacing(6)
         for widget in (
             label("Candidates", "dim"),
@@ -238,8 +129,20 @@ class ComposePanel(QWidget):
         go.addWidget(self.generate_button, 1)
         go.addWidget(self.stop_button, 1)
 
+        self.about = AboutCard()
+        self.pages = QStackedWidget()
+        self.pages.addWidget(self._form_area)
+        self.pages.addWidget(self.about)
+        self.tabs = QTabBar()
+        self.tabs.setObjectName("pages")
+        self.tabs.setDrawBase(False)
+        self.tabs.setExpanding(False)
+        self.tabs.addTab("Settings")
+        self.tabs.setTabToolTip(0, "The knobs of the chosen system")
+        self.tabs.addTab("About")
+        self.tabs.setTabToolTip(1, "Who made it and when, what it is good at, how it works")
         settings = QHBoxLayout()
-        settings.addWidget(label("Settings", "title"))
+        settings.addWidget(self.tabs)
         settings.addStretch(1)
         settings.addWidget(self.reset)
 
@@ -247,19 +150,18 @@ class ComposePanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(10, 2, 10, 8)
         layout.setSpacing(7)
-        layout.addWidget(self.search)
-        layout.addWidget(self.list)
+        layout.addWidget(self.browser, 2)
         layout.addLayout(self._task_row)
         layout.addLayout(what)
         layout.addLayout(settings)
-        layout.addWidget(self._form_area, 1)
-        layout.addLayout(numbers)
+        layout.addWidget(self.pages, 3)
+        layout.addWidget(self._numbers)
         layout.addLayout(go)
         layout.addWidget(self.progress)
         layout.addWidget(self.status)
 
-        self.list.selectionModel().currentChanged.connect(self._chosen)
-        self.search.textChanged.connect(self._filter)
+        self.browser.chosen.connect(self._chosen)
+        self.tabs.currentChanged.connect(self._turn)
         self.generate_button.clicked.connect(self.generate)
         self.stop_button.clicked.connect(composer.stop)
         self.reset.clicked.connect(self._reset)
@@ -271,7 +173,8 @@ class ComposePanel(QWidget):
         session.job_changed.connect(self._job)
         self._job()
         if cards:
-            self.choose(cards[0].id)
+            ids = [card.id for card in cards]
+            self.choose(USUAL if USUAL in ids else ids[0])
 
     @property
     def task(self) -> Task:
@@ -280,11 +183,8 @@ class ComposePanel(QWidget):
 
     def choose(self, system_id: str, task: Task | None = None) -> None:
         """Choose a system (and a task of its card) as a click would."""
-        for row, card in enumerate(self.model.shown):
-            if card.id == system_id:
-                self.list.setCurrentIndex(self.model.index(row))
-                if task is not None:
-                    self.choose_task(task)
+        if self.browser.choose(system_id) and task is not None:
+            self.choose_task(task)
 
     def choose_task(self, task: Task) -> None:
         """Choose a task as a click would; one that the system lacks is said."""
@@ -327,15 +227,15 @@ class ComposePanel(QWidget):
         self.bars.setVisible(asks_bars)
         self._bars_label.setVisible(asks_bars)
 
-    def _filter(self, text: str) -> None:
-        self.model.filter(text)
-        if self.model.shown:
-            self.list.setCurrentIndex(self.model.index(0))
+    def _turn(self, page: int) -> None:
+        self.pages.setCurrentIndex(page)
+        for widget in (
+            self.reset,
+            self._numbers,
+        ):  # settings, too; what is there to read needs the room
+            widget.setVisible(page == 0)
 
-    def _chosen(self, index: QModelIndex) -> None:
-        if not index.isValid():
-            return
-        card: Card = index.data(Qt.ItemDataRole.UserRole)
+    def _chosen(self, card: Card) -> None:
         self._remember()
         self.card = card
         for old in self.tasks.values():
@@ -355,6 +255,7 @@ class ComposePanel(QWidget):
             self._task = next(iter(self.tasks))
         if self._task in self.tasks:
             self.tasks[self._task].setChecked(True)
+        self.about.show_card(card)
         self._show_form(self._values.get(card.id))
         self.refresh()
         self.system_chosen.emit(card.id)

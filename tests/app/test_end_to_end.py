@@ -90,9 +90,9 @@ def press(button: QWidget) -> None:
 
 
 def choose(window: Window, system: str, task: Task) -> None:
-    view = window.compose.list
-    row = next(i for i, c in enumerate(window.compose.model.shown) if c.id == system)
-    at = view.visualRect(window.compose.model.index(row)).center()
+    view = window.compose.browser.list
+    row = next(i for i, c in enumerate(window.compose.browser.model.shown) if c.id == system)
+    at = view.visualRect(window.compose.browser.model.index(row)).center()
     click(view.viewport(), (at.x(), at.y()))
     press(window.compose.tasks[task])
 

@@ -13,10 +13,11 @@ from pytestqt.qtbot import QtBot
 from stage import BAR, CARDS, OTHER, TOY, RecordingLink, quartet
 
 from app.composer import Composer, plan
+from app.panels.browser import about
 from app.panels.devices import DevicesDialog
 from app.panels.parameters import NumberEdit, ParameterForm, RangeEdit
 from app.panels.proposals import ProposalsPanel
-from app.panels.systems import ComposePanel, about
+from app.panels.systems import ComposePanel
 from app.panels.tracks import TracksPanel
 from app.panels.transport import TransportBar, clock_text, key_text, position_text, with_tempo
 from app.player import Player
@@ -205,12 +206,12 @@ def test_many_systems_are_searched(qtbot: QtBot, session: Session) -> None:
     cards += (replace(OTHER, source="Hadjeres 2017"),)
     panel = ComposePanel(session, Composer(session), cards, np.random.default_rng(1))
     shown(qtbot, panel)
-    assert panel.search.isVisible()
-    qtbot.keyClicks(panel.search, "hadj accomp")
-    assert [c.id for c in panel.model.shown] == ["other"]
+    assert panel.browser.search.isVisible()
+    qtbot.keyClicks(panel.browser.search, "hadj accomp")
+    assert [c.id for c in panel.browser.model.shown] == ["other"]
     assert panel.card is cards[-1]
-    panel.search.clear()
-    assert len(panel.model.shown) == 9
+    panel.browser.search.clear()
+    assert len(panel.browser.model.shown) == 9
 
 
 def test_a_task_the_system_lacks_is_said(compose: ComposePanel, session: Session) -> None:
