@@ -33,6 +33,15 @@ VERBS: dict[Task, tuple[str, str]] = {
 LONG_BAR = 4 * PPQ
 """A bar of 4/4, which systems may make of shorter ones."""
 
+DRUMS = 9
+"""The channel without pitches."""
+
+ONE_PART = ("melody", "chords")
+"""Objectives of systems that write one track."""
+
+MOST_NAMES = 4
+"""More tracks than these are counted, not named."""
+
 
 @dataclass(frozen=True)
 class Wishes:
@@ -94,6 +103,8 @@ def phrase_of(session: Session) -> Region | None:
 
 
 def _names(score: Score, tracks: frozenset[int]) -> str:
+    if len(tracks) > MOST_NAMES:
+        return f"{len(tracks)} voices"
     names = [t.name or f"track {t.id + 1}" for t in score.tracks if t.id in tracks]
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
@@ -110,6 +121,39 @@ def _own(score: Score, card: Card, span: tuple[int, int], melody: int | None) ->
     return frozenset(found - {melody})
 
 
+def _continued(
+    session: Session, card: Card, free: tuple[int, int]
+) -> tuple[tuple[int, int], frozenset[int]]:
+    """Which bars are written in which tracks to go on.
+
+    The bars are the marked ones, where the tracks are silent and have notes before; else `free`, those
+    after the music. The tracks are the ticked ones; or the system's own; or the active one for a system
+    that writes one part, and all that have notes for any other.
+    """
+    score = session.document.score
+
+    def begun(tracks: frozenset[int], tick: int) -> bool:
+        return any((t.notes.end <= tick).any() for t in score.tracks if t.id in tracks)
+
+    def going(span: tuple[int, int]) -> frozenset[int]:
+        own = _own(score, card, span, None)
+        if session.ticked or begun(own, span[0]):
+            return session.ticked or own
+        heard = {
+            t.id for t in score.tracks if t.channel != DRUMS and begun(frozenset({t.id}), span[0])
+        }
+        if card.objective.type in ONE_PART and session.active_track in heard:
+            return frozenset({session.active_track})
+        return frozenset(sorted(heard)[:1] if card.objective.type in ONE_PART else heard)
+
+    marked = session.span
+    if marked is not None and begun(tracks := going(marked), marked[0]):
+        silent = (not t.notes.sounding(*marked).any() for t in score.tracks if t.id in tracks)
+        if all(silent):
+            return marked, tracks
+    return free, going(free)
+
+
 def plan(session: Session, card: Card, task: Task, bars: int) -> Plan:
     """What `task` would do with what is marked now."""
     score, ticked = session.document.score, session.ticked
@@ -120,14 +164,15 @@ def plan(session: Session, card: Card, task: Task, bars: int) -> Plan:
     if task in (Task.CREATE, Task.CONTINUE):
         if task is Task.CONTINUE and music is None:
             return Plan("Draw or open some music to continue first.")
-        if session.span is not None and task is Task.CREATE:
-            start, end = session.span
+        start = music[1] if music else 0
+        first = score.meter.position(start).bar
+        free = start, score.meter.bar_start(max(first, 1) + bars)
+        if task is Task.CREATE:
+            start, end = session.span or free
+            voices = ticked or _own(score, card, (start, end), None)
         else:
-            start = music[1] if music else 0
-            first = score.meter.position(start).bar
-            end = score.meter.bar_start(max(first, 1) + bars)
+            (start, end), voices = _continued(session, card, free)
         where = bars_text(score, start, end)
-        voices = ticked or _own(score, card, (start, end), None)
         into = f" in {_names(score, voices)}" if voices else ""
         return Plan(f"{VERBS[task][0]} {where}{into}.", Region(start, end, voices))
     if music is None or span is None:
@@ -146,7 +191,8 @@ def plan(session: Session, card: Card, task: Task, bars: int) -> Plan:
                 f"{melody.name or 'The active track'} has no notes in {where}: pick another."
             )
         rest = ticked - {melody.id} or _own(score, card, span, melody.id)
-        into = f", into {_names(score, rest)}" if rest else ", on new tracks"
+        new = ", on a new track" if len(card.voices) == 1 else ", on new tracks"
+        into = f", into {_names(score, rest)}" if rest else new
         return Plan(f"Accompany {melody.name} in {where}{into}.", Region(*span, rest), melody.id)
     if not ticked:
         return Plan("Tick the voices that may change, at the left.")

@@ -221,9 +221,8 @@ class ComposePanel(QWidget):
         found = plan(self.session, self.card, self._task, self.bars.value())
         self.sentence.setText(found.sentence)
         self.generate_button.setEnabled(found.region is not None)
-        asks_bars = self._task is Task.CONTINUE or (
-            self._task is Task.CREATE and self.session.span is None
-        )
+        there = None if found.region is None else (found.region.start, found.region.end)
+        asks_bars = self._task in (Task.CREATE, Task.CONTINUE) and there != self.session.span
         self.bars.setVisible(asks_bars)
         self._bars_label.setVisible(asks_bars)
 

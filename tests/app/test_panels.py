@@ -174,7 +174,7 @@ def test_every_task_is_planned_or_says_what_it_needs(session: Session) -> None:
     created = plan(session, TOY, Task.CREATE, 4)
     assert created.region == Region(whole[1], whole[1] + 4 * BAR)
     assert created.sentence == "Create bars 5–8."
-    assert plan(session, TOY, Task.CONTINUE, 1).sentence == "Continue bar 5."
+    assert plan(session, TOY, Task.CONTINUE, 1).sentence == "Continue bar 5 in Soprano."
     session.set_span((PPQ, PPQ + BAR))
     assert plan(session, TOY, Task.CREATE, 4).region == Region(PPQ, PPQ + BAR)
     silent = edits.clear(session.score, Region(0, BAR * 9, frozenset({0})))
@@ -199,6 +199,74 @@ def test_a_systems_own_voices_are_used_where_they_are_silent(session: Session) -
     found = plan(session, card, Task.ACCOMPANY, 2)
     assert found.melody == 0
     assert found.sentence == "Accompany Soprano in bar 1, into Alto, Tenor and Bass."
+
+
+def piece(*parts: tuple[str, int, int]) -> Score:
+    """Tracks by name, first bar and number of bars of quarters, on channels in order."""
+    return Score(
+        tuple(
+            Track(i, name, Notes.of(np.arange(4 * bars) * PPQ + first * BAR, PPQ, 60), channel=i)
+            for i, (name, first, bars) in enumerate(parts)
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("makes", "voices", "ticked", "tracks"),
+    [
+        ("melody", ("melody",), (), {1}),  # the active one
+        ("polyphony", ("piano",), (), {0, 1}),  # all that have notes
+        ("melody", ("melody",), (0,), {0}),
+        ("polyphony", ("piano",), (0, 1), {0, 1}),
+        ("melody", ("flute",), (), {0}),  # its own
+        ("melody", ("empty",), (), {1}),  # whose own has nothing to go on from
+        ("chords and melody", ("chords", "melody"), (), {0, 1}),
+    ],
+)
+def test_what_goes_on_is_what_is_heard(
+    session: Session, makes: str, voices: tuple[str, ...], ticked: tuple[int, ...], tracks: set[int]
+) -> None:
+    card = replace(TOY, voices=voices, objective=replace(TOY.objective, type=makes))
+    session.replace_document(Document(piece(("Flute", 0, 4), ("Oboe", 0, 2), ("Empty", 0, 0))))
+    session.set_active_track(1)
+    session.set_ticked(ticked)
+    found = plan(session, card, Task.CONTINUE, 2)
+    assert found.region == Region(4 * BAR, 6 * BAR, frozenset(tracks))
+
+
+def test_marked_bars_are_continued_where_nothing_sounds(compose: ComposePanel) -> None:
+    session = compose.session
+    session.replace_document(Document(piece(("Flute", 0, 4), ("Oboe", 0, 2))))
+    session.set_active_track(1)
+    compose.choose("other", Task.CONTINUE)
+    assert compose.sentence.text() == "Continue bars 5–12 in Oboe."
+    assert compose.bars.isVisible()
+    session.set_span((2 * BAR, 4 * BAR))
+    assert compose.sentence.text() == "Continue bars 3–4 in Oboe."
+    assert not compose.bars.isVisible()
+    for ticked, span in (((), (BAR, 3 * BAR)), ((0,), (2 * BAR, 4 * BAR)), ((1,), (0, BAR))):
+        session.set_ticked(ticked)
+        session.set_span(span)
+        where = compose.sentence.text()
+        assert where.startswith("Continue bars 5–12 in"), "music that sounds is not written over"
+        assert compose.bars.isVisible()
+
+
+def test_chords_go_under_a_melody_on_a_track_of_their_own(session: Session) -> None:
+    card = replace(TOY, voices=("chords",))
+    found = plan(session, card, Task.ACCOMPANY, 4)
+    assert found.sentence == "Accompany Soprano in bars 0–4, on a new track."
+    assert found.region == Region(0, PPQ + 4 * BAR)
+    assert found.melody == 0
+    session.commit(
+        "Add", replace(session.score, tracks=(*session.score.tracks, Track(9, "Chords")))
+    )
+    found = plan(session, card, Task.ACCOMPANY, 4)
+    assert found.region == Region(0, PPQ + 4 * BAR, frozenset({9}))
+    counted = piece(*((f"Part {i}", 0, 1) for i in range(6)))
+    session.replace_document(Document(counted))
+    many = replace(card, objective=replace(card.objective, type="polyphony"))
+    assert plan(session, many, Task.CONTINUE, 1).sentence == "Continue bar 2 in 6 voices."
 
 
 def test_many_systems_are_searched(qtbot: QtBot, session: Session) -> None:
