@@ -170,12 +170,13 @@ def _no_rolls(source: pianoroll.Rolls) -> UserError:
     return UserError(f"{source.path} holds piano rolls; this system learns from scores.")
 
 
-def rolls(source: Source, per_beat: int) -> Corpus:
+def rolls(source: Source, per_beat: int, white: bool = True) -> Corpus:
     """A corpus of piano rolls (`pianoroll.Roll`): the bundled chorales at so many steps a quarter, the
-    user's own scores on that grid, or those of a file as they are. UserError when there are none."""
+    user's own scores on that grid, or those of a file as they are. The first two are moved to white keys
+    unless `white` is off. UserError when there are none."""
     if source is None:
         halves = [
-            [pianoroll.of_chorale(c, per_beat) for c in corpora.load(split)]
+            [pianoroll.of_chorale(c, per_beat, white) for c in corpora.load(split)]
             for split in ("train", "valid")
         ]
         return Corpus(halves[0], halves[1])
@@ -187,7 +188,7 @@ def rolls(source: Source, per_beat: int) -> Corpus:
             source.pieces, valid, source.path.stem, "as the file and the one beside it say",
             "polyphonic sets of Boulanger-Lewandowski et al. 2012; no licence stated: to measure only",
         )  # fmt: skip
-    own = [pianoroll.of_score(score, path.name, per_beat) for path, score in source]
+    own = [pianoroll.of_score(score, path.name, per_beat, white) for path, score in source]
     own = [roll for roll in own if roll.sounds.any()]
     if not own:
         raise UserError("The corpus has no pitched notes; name a folder with music in it.")

@@ -79,11 +79,11 @@ def struck(sounds: Keys) -> Keys:
     return np.asarray(sounds & ~before)
 
 
-def of_chorale(chorale: Chorale, per_beat: int) -> Roll:
-    """A chorale, moved to white keys, at so many steps a quarter (1, 2 or 4): what sounds at each step's
-    first sixteenth, and what was struck since the step before."""
+def of_chorale(chorale: Chorale, per_beat: int, white: bool = True) -> Roll:
+    """A chorale, moved to white keys unless `white` is off, at so many steps a quarter (1, 2 or 4): what
+    sounds at each step's first sixteenth, and what was struck since the step before."""
     each = STEPS_PER_BEAT // per_beat
-    moved = chorale.pitch - chorale.shift[:, None] - LOWEST
+    moved = chorale.pitch - white * chorale.shift[:, None] - LOWEST
     inside = (chorale.pitch >= 0) & (moved >= 0) & (moved < PITCHES)
     sounds = np.zeros((len(chorale), PITCHES), bool)
     begins = np.zeros_like(sounds)
@@ -101,15 +101,17 @@ def of_chorale(chorale: Chorale, per_beat: int) -> Roll:
     return Roll(chorale.name, taken, begun, chorale.position[first::each] // each)
 
 
-def of_score(score: Score, name: str, per_beat: int) -> Roll:
-    """A whole score but its drums, moved to white keys (by its signature, or what sounds like one)."""
+def of_score(score: Score, name: str, per_beat: int, white: bool = True) -> Roll:
+    """A whole score but its drums, moved to white keys (by its signature, or what sounds like one) unless
+    `white` is off."""
     notes = Notes.concatenate(
         t.notes.with_(id=10**9 * i + np.arange(len(t.notes)))
         for i, t in enumerate(t for t in score.tracks if t.channel != 9)
     )
     step = PPQ // per_beat
     steps = -(-notes.length // step) if len(notes) else 0
-    sounds, begins = grid(notes, 0, steps, step, _shift(score, 0, notes, False))
+    shift = _shift(score, 0, notes, False) if white else 0
+    sounds, begins = grid(notes, 0, steps, step, shift)
     return Roll(name, sounds, begins, positions(score, 0, steps, step))
 
 
@@ -166,10 +168,13 @@ def seat(
     region: Region,
     per_beat: int,
     memory: int,
+    *,
     name: str = "Piano",
     program: int = PIANO,
+    white: bool = True,
 ) -> Seat:
-    """The tracks a region stands for, a new one when it names none, and up to `memory` steps before it.
+    """The tracks a region stands for, a new one when it names none, and up to `memory` steps before it,
+    moved to white keys and to the octave the corpus lies in unless `white` is off.
 
     UserError when drums are marked.
     """
@@ -183,7 +188,7 @@ def seat(
     notes = _together([t.notes for t in heard])
     step = PPQ // per_beat
     steps = -(-(region.end - region.start) // step)
-    shift = _shift(score, region.start, notes, True)
+    shift = _shift(score, region.start, notes, True) if white else 0
     back = min(memory, region.start // step)
     past = grid(
         notes.where(notes.onset < region.start), region.start - back * step, back, step, shift

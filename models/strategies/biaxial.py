@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.representations.pianoroll import LOWEST, PITCHES, Roll, Seat
+from models.representations.pianoroll import LOWEST, PITCHES, Roll, Seat, written
+from models.system import Progress, Proposal
 
 VICINITY = 12
 """Keys to each side whose last step a key hears."""
@@ -183,6 +184,19 @@ def batches(
         yield sounds, begins, position, there
 
 
+def losses(
+    net: Net, pieces: Sequence[Roll], steps: int, size: int, device: str, rng: np.random.Generator
+) -> Iterator[Tensor]:
+    """For ever, the mean −log p of a step of `batches`, in nats, to go down from."""
+    for sounds, begins, position, there in batches(pieces, net.shape, steps, size, rng):
+        there = there.to(device)
+        # Products in bfloat16 take half the time here; the weights stay in single precision.
+        keys = [x.to(device, torch.bfloat16) for x in (sounds, begins)]
+        with torch.autocast(torch.device(device).type, torch.bfloat16):
+            lost = net.nats(keys[0], keys[1], position.to(device))
+        yield (lost * there).sum() / there.sum().clamp(min=1)
+
+
 def nats(net: Net, pieces: Sequence[Roll], device: str, rows: int = 8192) -> list[npt.NDArray[Any]]:
     """−log p of every step of each piece [T], in nats, exactly; about `rows` memories side by side."""
     order = sorted(range(len(pieces)), key=lambda i: len(pieces[i]))
@@ -308,3 +322,18 @@ def write(
             now = writer.step(int(seat.position[t]), kept, noise, heat, more)
         sounds[:, t, first : first + K], begins[:, t, first : first + K] = now
         yield t + 1, sounds, begins
+
+
+def proposals(
+    net: Net, seat: Seat, count: int, heat: float, more: float, rng: np.random.Generator
+) -> Iterator[Proposal | Progress]:
+    """Fills a seat and shows what is there at every bar's end; see `write`."""
+    bar = 4 * net.shape.per_beat
+    for done, sounds, begins in write(net, seat, count, heat, more, rng):
+        final = done == len(seat)
+        if final or not done % bar:
+            yield Progress(done / len(seat), "Writing")
+            for k in range(count):
+                part = seat.until(done)
+                tracks = written(sounds[k, :done], begins[k, :done], part)
+                yield Proposal(k, seat.region, tracks, final=final)
