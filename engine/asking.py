@@ -13,6 +13,8 @@ from models.timebase import MeterMap
 
 MAX_BARS = 2000
 MAX_COUNT = 64
+DRUMS = 9
+"""The channel without pitches."""
 CREATE_BARS, CONTINUE_BARS = 16, 4
 BLENDS = (Task.INTERPOLATE, Task.RESHAPE, Task.REGENERATE)
 """The tasks that a second piece has a meaning for."""
@@ -104,7 +106,8 @@ def ask(
     accompany: a melody, as long as it is. The others: the whole piece unless there is a region.
     interpolate: from the bars of the first piece to all of the second, as a piece of its own; reshape and
     regenerate take the second piece into the average they start from.
-    Without `voices`, create and accompany make tracks of their own, and the others may write them all.
+    Without `voices`, create and accompany make tracks of their own, continue goes on in all that have pitches,
+    and the others may write them all.
     """
     if task not in card.tasks:
         can = ", ".join(card.tasks)
@@ -135,6 +138,10 @@ def ask(
     score, ids = tracks(score, voices, card)
     if not voices and task not in (Task.CREATE, Task.ACCOMPANY):
         ids = frozenset(t.id for t in score.tracks)
+        if task is Task.CONTINUE:
+            # Drums and empty tracks are nothing to go on from, and most systems refuse them.
+            pitched = [t for t in score.tracks if t.channel != DRUMS and len(t.notes)]
+            ids = frozenset(t.id for t in pitched) or ids
     values = card.values(params)
     phrases: tuple[Score, ...] = ()
     if second is not None:
