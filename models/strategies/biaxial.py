@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from models.representations.pianoroll import LOWEST, PITCHES, Roll, Seat, written
 from models.system import Progress, Proposal
 
+Floats = npt.NDArray[np.float32]
+
 VICINITY = 12
 """Keys to each side whose last step a key hears."""
 FEATURES = 2 * (2 * VICINITY + 1) + 12 + 12 + 1 + 7
@@ -220,89 +222,97 @@ def nats(net: Net, pieces: Sequence[Roll], device: str, rows: int = 8192) -> lis
 
 def _turn(lstm: nn.LSTM) -> tuple[Tensor, Tensor, Tensor]:
     """An LSTM's input weights [I, 4H], recurrent ones [H, 4H] and bias, gates as input, forget, output,
-    cell."""
+    cell; the first three halved, so that one tanh does for all: σ(x) = (1 + tanh(x / 2)) / 2."""
     H = lstm.hidden_size
     order = torch.cat([torch.arange(2 * H), torch.arange(3 * H, 4 * H), torch.arange(2 * H, 3 * H)])
-    found = {name: p.detach()[order].cpu() for name, p in lstm.named_parameters()}
+    half = torch.ones(4 * H, 1)
+    half[: 3 * H] = 0.5
+    found = {n: p.detach().cpu().view(4 * H, -1)[order] * half for n, p in lstm.named_parameters()}
     bias = found["bias_ih_l0"] + found["bias_hh_l0"]
-    return found["weight_ih_l0"].T.contiguous(), found["weight_hh_l0"].T.contiguous(), bias
+    return found["weight_ih_l0"].T.contiguous(), found["weight_hh_l0"].T.contiguous(), bias[:, 0]
 
 
-def _cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+def _cell(gates: Floats, c: Floats) -> tuple[Floats, Floats]:
+    """Output and memory [B, H] after a step with these `gates` [B, 4H] (overwritten) and the memory c."""
     H = c.shape[-1]
-    i, f, o = gates[..., : 3 * H].sigmoid().chunk(3, -1)
-    c = torch.addcmul(i * gates[..., 3 * H :].tanh(), f, c)
-    return o * c.tanh(), c
+    np.tanh(gates, out=gates)
+    sure = gates[:, : 3 * H]
+    sure += 1
+    sure *= 0.5
+    c = sure[:, H : 2 * H] * c + sure[:, :H] * gates[:, 3 * H :]
+    return sure[:, 2 * H :] * np.tanh(c), c
 
 
 class Writer:
-    """Goes on step by step, for `count` candidates side by side; memories are kept, never replayed."""
+    """Goes on step by step, for `count` candidates side by side; memories are kept, never replayed.
+
+    Along time it is torch's large products; along the keys, one after another, numpy's small ones, which
+    take a third of the time.
+    """
 
     def __init__(self, net: Net, before: Roll, count: int) -> None:
         """`before` is heard first, by all."""
         self.net, self.count = net, count
         shape, K = net.shape, net.shape.keys
         self._time = [_turn(net.time1), _turn(net.time2)]
-        of_input, turn, bias = _turn(net.note1)
-        self._note1 = (of_input[: shape.time2], of_input[shape.time2 :], turn, bias)
-        note2, turn2, bias2 = _turn(net.note2)
-        self._note2 = torch.cat([note2, turn2]), bias2
-        self._says = net.says.weight.detach().T.contiguous().cpu(), net.says.bias.detach().cpu()
+        of_input, turn, self._bias1 = _turn(net.note1)
+        self._of_time = of_input[: shape.time2].contiguous()
+        # What was decided below and the layer's own output go in together.
+        self._note1 = torch.cat([of_input[shape.time2 :], turn]).numpy()
+        of_input, turn, bias2 = _turn(net.note2)
+        self._note2, self._bias2 = torch.cat([of_input, turn]).numpy(), bias2.numpy()
+        self._says = net.says.weight.detach().T.cpu().numpy(), net.says.bias.detach().cpu().numpy()
         self._h = [torch.zeros(count * K, n) for n in (shape.time1, shape.time2)]
-        self._c = [h.clone() for h in self._h]
-        self.sounds = torch.zeros(count, K)
-        self.begins = torch.zeros(count, K)
+        self._c = [np.zeros((count * K, n), np.float32) for n in (shape.time1, shape.time2)]
+        self.sounds = np.zeros((count, K), np.float32)
+        self.begins = self.sounds
         if len(before):
             sounds, begins, position, _ = tensors([before], shape)
             for t in range(len(before)):
-                self._hear(position[t].expand(count))
-                self.sounds = sounds[t].expand(count, K)
-                self.begins = begins[t].expand(count, K)
+                self._hear(int(position[t, 0]))
+                self.sounds = np.repeat(sounds[t].numpy(), count, 0)
+                self.begins = np.repeat(begins[t].numpy(), count, 0)
 
-    def _hear(self, position: Tensor) -> Tensor:
+    def _hear(self, position: int) -> Tensor:
         """One step along time with what was last decided; [count K, time2]"""
-        x = self.net.features(self.sounds[None], self.begins[None], position[None])[0].flatten(0, 1)
+        told = [torch.from_numpy(x)[None] for x in (self.sounds, self.begins)]
+        at = torch.full((1, self.count), position)
+        x = self.net.features(told[0], told[1], at)[0].flatten(0, 1)
         for layer, (of_input, turn, bias) in enumerate(self._time):
             gates = torch.addmm(torch.addmm(bias, x, of_input), self._h[layer], turn)
-            x, self._c[layer] = _cell(gates, self._c[layer])
-            self._h[layer] = x
+            h, self._c[layer] = _cell(gates.numpy(), self._c[layer])
+            x = self._h[layer] = torch.from_numpy(h)
         return x
 
     def step(
-        self,
-        position: int,
-        kept: npt.NDArray[np.bool_],
-        noise: npt.NDArray[Any],
-        heat: float,
-        more: float,
+        self, position: int, kept: npt.NDArray[np.bool_], noise: Floats, heat: float, more: float
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """What sounds and what is struck [count, K] at the next step: what is `kept` [K] sounds; `noise`
         [count, K, 2] is uniform; `heat` the temperature, `more` is added to the logits of sounding."""
-        shape, C = self.net.shape, self.count
-        x = self._hear(torch.full((C,), position))
-        of_time, of_below, turn, bias = self._note1
-        heard = torch.addmm(bias, x, of_time).view(C, shape.keys, -1)
-        h1, c1 = torch.zeros(C, shape.note1), torch.zeros(C, shape.note1)
-        h2, c2 = torch.zeros(C, shape.note2), torch.zeros(C, shape.note2)
-        below = torch.zeros(C, 2, shape.below)
-        uniform = torch.from_numpy(noise)
-        sounds, begins = torch.zeros(C, shape.keys), torch.zeros(C, shape.keys)
-        for k in range(shape.keys):
-            gates = torch.addmm(torch.addmm(heard[:, k], below.flatten(1), of_below), h1, turn)
-            h1, c1 = _cell(gates, c1)
-            h2, c2 = _cell(torch.addmm(self._note2[1], torch.cat([h1, h2], 1), self._note2[0]), c2)
-            p = torch.addmm(self._says[1], h2, self._says[0]) / heat
-            p[:, 0] += more
-            on = (uniform[:, k] < p.sigmoid()).float()
-            if kept[k]:
-                on[:, 0] = 1
-            on[:, 1] *= on[:, 0]
-            if not shape.articulated:
-                on[:, 1] = on[:, 0] * (1 - self.sounds[:, k])
-            below = torch.cat([below[:, :, 1:], on[:, :, None]], 2)
-            sounds[:, k], begins[:, k] = on[:, 0], on[:, 1]
+        shape, C, K = self.net.shape, self.count, self.net.shape.keys
+        n, n1 = 2 * shape.below, shape.note1
+        heard = torch.addmm(self._bias1, self._hear(position), self._of_time).view(C, K, -1).numpy()
+        in1, in2 = np.zeros((C, n + n1), np.float32), np.zeros((C, n1 + shape.note2), np.float32)
+        c1, c2 = np.zeros((C, n1), np.float32), np.zeros((C, shape.note2), np.float32)
+        # u < σ(x / heat) is x > heat · log(u / (1 − u)), and the draws are known beforehand.
+        bar = heat * np.log((noise + 1e-12) / (1 - noise + 1e-12))
+        bar[:, :, 0] -= heat * more
+        bar[:, kept, 0] = -np.inf
+        sounds, begins = np.zeros((C, K), np.float32), np.zeros((C, K), np.float32)
+        weight, bias = self._says
+        for k in range(K):
+            in1[:, n:], c1 = _cell(in1 @ self._note1 + heard[:, k], c1)
+            in2[:, :n1] = in1[:, n:]
+            h2, c2 = _cell(in2 @ self._note2 + self._bias2, c2)
+            in2[:, n1:] = h2
+            on = h2 @ weight + bias > bar[:, k]
+            sounds[:, k] = on[:, 0]
+            begins[:, k] = on[:, 0] & (on[:, 1] if shape.articulated else self.sounds[:, k] == 0)
+            # The keys below, the nearest last: first whether they sound, then whether they are struck.
+            in1[:, : n - 1] = in1[:, 1:n]
+            in1[:, shape.below - 1], in1[:, n - 1] = sounds[:, k], begins[:, k]
         self.sounds, self.begins = sounds, begins
-        return sounds.numpy() > 0, begins.numpy() > 0
+        return sounds > 0, begins > 0
 
 
 def write(
