@@ -51,9 +51,9 @@ def save(net: nn.Module, path: Path, card: Mapping[str, Any], bits: int = 16) ->
     tensors: dict[str, weights.Array] = {}
     for name, parameter in net.named_parameters():
         value = parameter.detach().cpu().numpy()
-        if bits == 8 and value.ndim == 2 and value.shape[1] >= ROW:
-            scale = (np.abs(value).max(1) / 127).astype(np.float32)
-            rows = value / np.where(scale, scale, 1)[:, None]
+        if bits == 8 and value.ndim >= 2 and value.shape[-1] >= ROW:
+            scale = (np.abs(value).max(-1) / 127).astype(np.float32)
+            rows = value / np.where(scale, scale, 1)[..., None]
             tensors[name] = np.round(rows).clip(-127, 127).astype(np.int8)
             tensors[name + SCALE] = scale
         else:
@@ -69,7 +69,7 @@ def _whole(tensors: Mapping[str, weights.Array]) -> dict[str, weights.Array]:
     for name, scale in tensors.items():
         whole = name.removesuffix(SCALE)
         rows = found.get(whole)
-        if whole != name and rows is not None and rows.ndim == 2 and scale.shape == rows.shape[:1]:
-            found[whole] = rows * scale[:, None]
+        if whole != name and rows is not None and rows.ndim and scale.shape == rows.shape[:-1]:
+            found[whole] = rows * scale[..., None]
             del found[name]
     return found
