@@ -117,8 +117,8 @@ class System:
         return cls(nets.load(path, CARD.id, Shape, Net), device)
 
     def save(self, path: Path, card: Mapping[str, Any]) -> None:
-        """Writes the weights (in half precision) and `card`, to which the net's shape is added."""
-        nets.save(self.net, path, card)
+        """Writes the weights (in 8 bits) and `card`, to which the net's shape is added."""
+        nets.save(self.net, path, card, bits=8)
 
     def generate(self, ask: Ask, context: Context) -> Iterator[Proposal | Progress]:
         """Accompanies a soprano; one proposal, final, for every candidate (they are all the same)."""
