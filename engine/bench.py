@@ -12,6 +12,7 @@ BENCHMARKS = {
     "latent": "models.bench_latent:run",
     "midi": "engine.bench_midi:run",
     "roll": "app.bench_roll:run",
+    "systems": "models.bench_systems:run",
     "start": "app.bench_start:run",
     "map": "app.bench_map:run",
     "durability": "engine.bench_durability:run",

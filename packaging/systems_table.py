@@ -13,20 +13,26 @@ from models import catalogue  # noqa: E402 - found through the line above
 from models.card import Card  # noqa: E402
 
 BEGIN, END = "<!-- systems: packaging/systems_table.py -->", "<!-- end of systems -->"
-HEAD = ("System", "Makes", "Representation", "Architecture", "Challenges", "Strategy", "Tasks")
+HEAD = (
+    "System (source)", "Makes", "Representation", "Architecture", "Challenges", "Strategy", "Tasks",
+    "Measured",
+)  # fmt: skip
 
 
 def row(card: Card) -> tuple[str, ...]:
-    """One system by the survey's five dimensions, and what it can be asked for."""
+    """One system: who made it and when, the survey's five dimensions, what it can be asked for, and how well
+    it does."""
     objective, representation = card.objective, card.representation
+    dated = str(card.year) in card.source or not card.year
     return (
-        f"**{card.name}** `{card.id}` ({card.source})",
+        f"**{card.name}** `{card.id}` ({card.source if dated else f'{card.source}; {card.year}'})",
         f"{objective.type}, {objective.destination}, {objective.mode}",
         f"{representation.name}, {representation.encoding}",
         card.architecture,
         ", ".join(card.challenges),
         ", ".join(card.strategy),
         ", ".join(card.tasks),
+        card.figure,
     )
 
 

@@ -1,0 +1,188 @@
+"""`ricercar bench systems`: how long each system takes for sixteen bars, and how much of that is arithmetic."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from models import catalogue
+from models.bench_latent import phrase
+from models.card import Card, Task
+from models.representations import melody
+from models.score import Notes, Region, Score, Track, UserError
+from models.system import Ask, Context, Proposal
+from models.timebase import PPQ
+
+log = logging.getLogger(__name__)
+
+BARS = 16
+TICKS = BARS * 4 * PPQ
+TIMES = 3
+RECURRENT = ("lstm", "rnn", "recurrent")
+"""Words on the card of a system that goes step by step through matrix products."""
+
+_aten = torch.ops.aten
+PRODUCTS = frozenset({
+    _aten.mm, _aten.addmm, _aten.addmm_, _aten.bmm, _aten.baddbmm, _aten.baddbmm_,
+    _aten.mv, _aten.addmv, _aten.addmv_, _aten.dot,
+})  # fmt: skip
+FUSED = _aten.mkldnn_rnn_layer
+"""A whole layer of an LSTM over a sequence, of which only the products count."""
+
+Call = Callable[[], object]
+
+
+def run(device: str = "cpu", ids: Iterable[str] = ()) -> Mapping[str, float]:
+    """Every system (or those of `ids`) with its shipped weights and default parameters, one candidate;
+    on one thread of torch as in the program; loading and a first call are left out.
+
+    What is asked for: sixteen bars from nothing, or else to go on from sixteen bars of a made-up melody, to
+    accompany them or to write them anew. ID_first_s: seconds to the first proposal; ID_bar_s: seconds per
+    bar of the last one; both medians of TIMES.
+    ID_step_ratio, of systems with recurrent nets: the seconds of the whole request over those that its
+    matrix products take alone: the same ones, recorded in a run of their own, one right after the other,
+    in turn with the request. Steps that a system takes without torch are not seen.
+
+    A system that cannot be had is named on standard error and left out.
+    """
+    threads = torch.get_num_threads()
+    figures: dict[str, float] = {}
+    wanted = frozenset(ids)
+    torch.set_num_threads(1)
+    try:
+        for card in catalogue.cards():
+            if wanted and card.id not in wanted:
+                continue
+            try:
+                figures |= _figures(card, device)
+            except UserError as error:
+                log.warning("%s is left out: %s", card.id, error)
+    finally:
+        torch.set_num_threads(threads)
+    return figures
+
+
+def asked(card: Card) -> Ask:
+    """What a system is timed with."""
+    onset, duration, pitch = melody.to_notes(phrase(BARS, 1)[0], 0)
+    tune = Score((Track(0, "Melody", Notes.of(onset, duration, pitch)),))
+    values = card.values()
+    order = (Task.CREATE, Task.CONTINUE, Task.ACCOMPANY, Task.REGENERATE)
+    task = next((t for t in order if t in card.tasks), card.tasks[0])
+    if task is Task.CREATE:
+        return Ask(task, Score(), Region(0, TICKS), values)
+    if task is Task.CONTINUE:
+        return Ask(task, tune, Region(TICKS, 2 * TICKS, frozenset({0})), values)
+    if task is Task.ACCOMPANY:
+        return Ask(task, tune, Region(0, TICKS), values, melody=0)
+    return Ask(task, tune, Region(0, TICKS, frozenset({0})), values)
+
+
+def _figures(card: Card, device: str) -> dict[str, float]:
+    system: Any = catalogue.load(card.id, None, device)
+    ask = asked(card)
+    recurrent = any(word in card.architecture.casefold() for word in RECURRENT)
+    bare: Call = _nothing
+    timed(system, ask, device)
+    if recurrent and device == "cpu":
+        recorder = Recorder()
+        with recorder:
+            timed(system, ask, device)
+        bare = recorder.replay()
+        bare()
+    taken = np.array([(*timed(system, ask, device), _seconds(bare)) for _ in range(TIMES)])
+    first, whole = np.median(taken[:, :2], 0)
+    found = {f"{card.id}_first_s": float(first), f"{card.id}_bar_s": float(whole) / BARS}
+    if bare is not _nothing:
+        found[f"{card.id}_step_ratio"] = float(np.median(taken[:, 1] / taken[:, 2]))
+    return found
+
+
+def timed(system: Any, ask: Ask, device: str = "cpu") -> tuple[float, float]:
+    """Seconds to the first proposal, and in all."""
+    began = time.perf_counter()
+    first = 0.0
+    for step in system.generate(ask, Context(np.random.default_rng(ask.seed), device)):
+        if isinstance(step, Proposal) and not first:
+            first = time.perf_counter() - began
+    return first, time.perf_counter() - began
+
+
+def _seconds(call: Call) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _nothing() -> None:
+    pass
+
+
+class Recorder(TorchDispatchMode):
+    """Notes every matrix product that torch does while it is on, to do them again alone.
+
+    What is kept of an operand is its place in memory, shape, strides and kind: one that is used again, as
+    a weight is, is used again in the replay, and stays in the processor's cache as it did.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
+        self._stand_ins: dict[tuple[Any, ...], Tensor] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        packet = func.overloadpacket
+        if packet in PRODUCTS:
+            self._note(func, args, kwargs)
+        elif packet is FUSED:
+            self._unfold(*args[:7])
+        else:
+            with self:  # linear, matmul or einsum are products once they are taken apart
+                done = func.decompose(*args, **kwargs)
+            if done is not NotImplemented:
+                return done
+        return func(*args, **kwargs)
+
+    def _note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        stood = {name: self._stand_in(value) for name, value in kwargs.items()}
+        self.calls.append((func, tuple(map(self._stand_in, args)), stood))
+
+    def _stand_in(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        shape, stride = tuple(value.shape), value.stride()
+        key = (value.data_ptr(), shape, stride, value.dtype)
+        if key not in self._stand_ins:
+            made = torch.empty_strided(shape, stride, dtype=value.dtype)
+            self._stand_ins[key] = made.fill_(0.01)  # zeros and denormals have speeds of their own
+        return self._stand_ins[key]
+
+    def _unfold(
+        self, x: Tensor, w: Tensor, u: Tensor, b: Tensor, _: Tensor, h: Tensor, c: Any
+    ) -> None:
+        """The products of x [T, B, I] with weights [4H, I] and, step by step, of h [B, H] with [4H, H]."""
+        steps, batch, inner = x.shape
+        self._note(_aten.mm.default, (x.reshape(steps * batch, inner), w.t()), {})
+        for _step in range(steps):
+            self._note(_aten.mm.default, (h.reshape(batch, -1), u.t()), {})
+
+    def replay(self) -> Call:
+        """A function that does all of it again, or nothing when there was nothing."""
+        calls = self.calls
+
+        def again() -> None:
+            with torch.inference_mode():
+                for func, args, kwargs in calls:
+                    func(*args, **kwargs)
+
+        return again if calls else _nothing
