@@ -30,6 +30,8 @@ Weights = npt.NDArray[np.float64]
 CACHE_VERSION = 1
 SUFFIXES = tunes.SUFFIXES
 """What a folder is searched for."""
+WRITTEN = (".mxl", ".musicxml", ".xml", ".abc")
+"""Those that may have chord symbols."""
 NO_CHORD = -1
 _CHUNK = 24
 
@@ -157,6 +159,28 @@ def prepare(folder: Path, cache: Path | None = None) -> Iterator[tuple[float, st
     yield 1.0, "Lead sheets are read"
 
 
+def of_scores(scores: Sequence[tuple[Path, Score]], cache: Path | None = None) -> list[Leadsheet]:
+    """The lead sheets among scores with the files they were read from; those without chords are left out.
+
+    A Score has no chord symbols, so they are read from the files, folder by folder; where a file says
+    none, or is MIDI, chords are read off the notes.
+    """
+    written = [path for path, _ in scores if path.suffix.lower() in WRITTEN and path.is_file()]
+    found: dict[str, Leadsheet] = {}
+    if len(written) == 1:
+        alone = read(written[0])
+        found = {alone.name: alone} if alone is not None else {}
+    else:
+        parents = {path.parent for path in written}
+        for folder in sorted(p for p in parents if parents.isdisjoint(p.parents)):
+            for _ in prepare(folder, cache):
+                pass
+            found |= {sheet.name: sheet for sheet in _read(_cache_file(folder, cache))}
+    named = ((_name(path), score) for path, score in scores)
+    sheets = (found.get(name) or from_score(score, name) for name, score in named)
+    return [sheet for sheet in sheets if sheet is not None]
+
+
 def read(path: Path) -> Leadsheet | None:
     """The lead sheet in a file; None when it has no melody or no chords, or can't be made sense of."""
     from music21 import converter
@@ -168,7 +192,7 @@ def read(path: Path) -> Leadsheet | None:
             BadZipFile, SyntaxError):  # fmt: skip
         # What music21 raises for files that are beyond it; malformed XML is a SyntaxError.
         return None
-    return from_music21(stream, f"{path.parent.name}/{path.name}")
+    return from_music21(stream, _name(path))
 
 
 def from_music21(stream: Any, name: str) -> Leadsheet | None:
@@ -296,6 +320,10 @@ def _symbols(measure: Any) -> list[tuple[int, int, int, int]]:
 def _instrument(part: Any) -> tuple[str, ...]:
     found = part.getInstrument(returnDefault=False)
     return tuple(found.classes) if found is not None else ()
+
+
+def _name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
 
 
 def _ticks(quarters: Any) -> int:

@@ -25,6 +25,11 @@ from models.training import RUN  # noqa: E402
 
 VALID, TEST = 0.1, 0.2
 """Shares of the songs."""
+CREDIT = """leadsheets_test.npz: how long each pitch class sounds in each half of a bar, and the chord there, of
+songs of OpenEWLD by Federico Simonetta (MIT licence; the scores are in the public domain).
+leadsheets_split.json: which of its songs are to validate and to test on.
+Both are made by packaging/build_leadsheets.py.
+"""
 
 
 def main(folder: Path) -> None:
@@ -43,6 +48,7 @@ def main(folder: Path) -> None:
     held = [s for s in sheets if chords.key_of(s.name) in split["test"]]
     songs = [song for song in map(chords.song, held) if song is not None]
     chords.write(CHECKOUT / "assets" / "leadsheets_test.npz", songs)
+    (CHECKOUT / "assets" / "leadsheets_test.txt").write_text(CREDIT, "utf-8")
     print(
         f"{len(sheets)} songs, {len(split['valid'])} to validate, {len(split['test'])} to test on"
     )

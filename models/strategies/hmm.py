@@ -6,7 +6,7 @@ probability of each state at each moment (forward-backward), and paths drawn in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,6 +134,63 @@ class Multinomial:
     def log(self, observed: Vectors) -> Log:
         """[T, S]: log probability of each observation [T, D] in each state, but for a constant."""
         return np.asarray(self.weight * (observed.astype(np.float64) @ self.odds.T))
+
+
+@dataclass(frozen=True, eq=False)
+class Tagger:
+    """A hidden Markov model that names states: its chain, and two ideas of what is observed in a state,
+    shares of independent draws and the normal distribution; `share` [S] is how often each state is met,
+    as a logarithm."""
+
+    share: Log
+    chain: Chain
+    draws: Multinomial
+    normal: Normal
+
+    @classmethod
+    def fit(
+        cls, observed: Sequence[Vectors], paths: Sequence[Column], states: int, weight: float
+    ) -> Tagger:
+        """From sequences of observations [T, D] and their states [T], −1 being unknown; `weight` is the
+        draws'."""
+        label = np.concatenate(paths)
+        known = label >= 0
+        x, label = np.concatenate(observed)[known], label[known]
+        count = np.bincount(label, minlength=states) + 0.5
+        return cls(
+            np.log(count / count.sum()),
+            Chain.fit(paths, states),
+            Multinomial.fit(x, label, states, weight),
+            Normal.fit(x, label, states),
+        )
+
+    def tensors(self) -> dict[str, Log]:
+        """Its tables by name."""
+        return {
+            "share": self.share,
+            "initial": self.chain.initial,
+            "transition": self.chain.transition,
+            "odds": self.draws.odds,
+            "mean": self.normal.mean,
+            "variance": self.normal.variance,
+        }
+
+    @staticmethod
+    def shapes(S: int, D: int) -> dict[str, tuple[int, ...]]:
+        """The shapes of those tables."""
+        tables = dict.fromkeys(("odds", "mean", "variance"), (S, D))
+        return {"share": (S,), "initial": (S,), "transition": (S, S), **tables}
+
+    @classmethod
+    def of(cls, tables: Mapping[str, Vectors], weight: float) -> Tagger:
+        """From tables by name."""
+        t = {name: table.astype(np.float64) for name, table in tables.items()}
+        return cls(
+            t["share"],
+            Chain(t["initial"], t["transition"]),
+            Multinomial(t["odds"], weight),
+            Normal(t["mean"], t["variance"]),
+        )
 
 
 def _sum(log: Log, axis: int) -> Log:
