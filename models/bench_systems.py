@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ PRODUCTS = frozenset({
 FUSED = _aten.mkldnn_rnn_layer
 """A whole layer of an LSTM over a sequence, of which only the products count."""
 
+_PLAIN = Tensor.numpy
+
 Call = Callable[[], object]
 
 
@@ -48,7 +51,7 @@ def run(device: str = "cpu", ids: Iterable[str] = ()) -> Mapping[str, float]:
     bar of the last one; both medians of TIMES.
     ID_step_ratio, of systems with recurrent nets: the seconds of the whole request over those that its
     matrix products take alone: the same ones, recorded in a run of their own, one right after the other,
-    in turn with the request. Steps that a system takes without torch are not seen.
+    in turn with the request.
 
     A system that cannot be had is named on standard error and left out.
     """
@@ -92,10 +95,7 @@ def _figures(card: Card, device: str) -> dict[str, float]:
     bare: Call = _nothing
     timed(system, ask, device)
     if recurrent and device == "cpu":
-        recorder = Recorder()
-        with recorder:
-            timed(system, ask, device)
-        bare = recorder.replay()
+        bare = recorded(catalogue.load(card.id, None, device), ask).replay()
         bare()
     taken = np.array([(*timed(system, ask, device), _seconds(bare)) for _ in range(TIMES)])
     first, whole = np.median(taken[:, :2], 0)
@@ -115,10 +115,24 @@ def timed(system: Any, ask: Ask, device: str = "cpu") -> tuple[float, float]:
     return first, time.perf_counter() - began
 
 
+def recorded(system: Any, ask: Ask) -> Recorder:
+    """The matrix products of a request, of a system that is not used afterwards."""
+    recorder = Recorder()
+    with recorder, recorder.numpy():
+        timed(system, ask)  # which also makes the tables that are kept for the next time
+        recorder.calls.clear()
+        timed(system, ask)
+    return recorder
+
+
 def _seconds(call: Call) -> float:
     began = time.perf_counter()
     call()
     return time.perf_counter() - began
+
+
+def _plain(value: Any) -> Any:
+    return value.view(np.ndarray) if isinstance(value, np.ndarray) else value
 
 
 def _nothing() -> None:
@@ -126,7 +140,8 @@ def _nothing() -> None:
 
 
 class Recorder(TorchDispatchMode):
-    """Notes every matrix product that torch does while it is on, to do them again alone.
+    """Notes every matrix product that torch does while it is on, to do them again alone; and within
+    `numpy`, those by @ of arrays that come from tensors, as weights do.
 
     What is kept of an operand is its place in memory, shape, strides and kind: one that is used again, as
     a weight is, is used again in the replay, and stays in the processor's cache as it did.
@@ -135,7 +150,7 @@ class Recorder(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
-        self._stand_ins: dict[tuple[Any, ...], Tensor] = {}
+        self._stand_ins: dict[tuple[Any, ...], Any] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -157,14 +172,49 @@ class Recorder(TorchDispatchMode):
         stood = {name: self._stand_in(value) for name, value in kwargs.items()}
         self.calls.append((func, tuple(map(self._stand_in, args)), stood))
 
+    @contextmanager
+    def numpy(self) -> Iterator[None]:
+        """Meanwhile `Tensor.numpy` gives arrays that tell of their products."""
+        kind, name = self._telling(), "numpy"
+        setattr(Tensor, name, lambda tensor, **force: _PLAIN(tensor, **force).view(kind))
+        try:
+            yield
+        finally:
+            delattr(Tensor, name)  # what lies beneath is the base class's own
+
+    def _telling(self) -> type[np.ndarray[Any, Any]]:
+        note = self._note
+
+        class Telling(np.ndarray[Any, Any]):
+            """An array that tells of the products it has a part in; so do those computed from it."""
+
+            def __array_ufunc__(
+                self, ufunc: Any, method: str, *inputs: Any, out: tuple[Any, ...] = (), **more: Any
+            ) -> Any:
+                given = tuple(map(_plain, inputs))
+                if ufunc is np.matmul and method == "__call__":
+                    note(np.matmul, given, {})
+                if out:
+                    more["out"] = tuple(map(_plain, out))
+                made = getattr(ufunc, method)(*given, **more)
+                if out:
+                    return out[0]
+                return made.view(Telling) if isinstance(made, np.ndarray) else made
+
+        return Telling
+
     def _stand_in(self, value: Any) -> Any:
+        of_numpy = isinstance(value, np.ndarray)
+        if of_numpy:
+            value = torch.from_numpy(_plain(value))
         if not isinstance(value, Tensor):
             return value
         shape, stride = tuple(value.shape), value.stride()
-        key = (value.data_ptr(), shape, stride, value.dtype)
+        key = (value.data_ptr(), shape, stride, value.dtype, of_numpy)
         if key not in self._stand_ins:
             made = torch.empty_strided(shape, stride, dtype=value.dtype)
-            self._stand_ins[key] = made.fill_(0.01)  # zeros and denormals have speeds of their own
+            made.fill_(0.01)  # zeros and denormals have speeds of their own
+            self._stand_ins[key] = _PLAIN(made) if of_numpy else made
         return self._stand_ins[key]
 
     def _unfold(

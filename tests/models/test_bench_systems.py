@@ -77,6 +77,28 @@ def test_a_layer_of_an_lstm_is_its_products() -> None:
     recorder.replay()()
 
 
+def test_products_of_numpy_are_seen() -> None:
+    recorder = Recorder()
+    plain = torch.Tensor.numpy
+    with recorder, recorder.numpy():
+        weight = torch.full((3, 4), 0.5).numpy() * 2
+        out = np.zeros((2, 4), np.float32)
+        for _ in range(3):
+            np.add(np.ones((2, 3), np.float32) @ weight, 1, out=out)
+        halves = weight[:, :2].T @ np.ones(3, np.float32)
+        np.tanh(weight, out=weight)
+    assert out.tolist() == [[4.0] * 4] * 2
+    assert halves.tolist() == [3.0, 3.0]
+    products = [(args[0].shape, args[1].shape) for _, args, _ in recorder.calls]
+    assert products == [((2, 3), (3, 4))] * 3 + [((2, 3), (3,))]
+    weights = {id(args[1]) for _, args, _ in recorder.calls[:3]}
+    assert len(weights) == 1
+    assert all(type(a) is np.ndarray for _, args, _ in recorder.calls for a in args)
+    recorder.replay()()
+    assert torch.Tensor.numpy is plain
+    assert type(torch.ones(1).numpy()) is np.ndarray
+
+
 def test_a_weight_stands_in_for_itself() -> None:
     weight = torch.ones(3, 3)
     recorder = Recorder()
