@@ -49,8 +49,8 @@ def run(device: str = "cpu", ids: Iterable[str] = ()) -> Mapping[str, float]:
     What is asked for: sixteen bars from nothing, or else to go on from sixteen bars of a made-up melody, to
     accompany them or to write them anew. ID_first_s: seconds to the first proposal; ID_bar_s: seconds per
     bar of the last one; both medians of TIMES.
-    ID_step_ratio, of systems with recurrent nets: the seconds of the whole request over those that its
-    matrix products take alone: the same ones, recorded in a run of their own, one right after the other,
+    ID_step_ratio, of systems with recurrent nets: the processor's time for the whole request, over that
+    for its matrix products alone: the same ones, recorded in a run of their own, one right after the other,
     in turn with the request.
 
     A system that cannot be had is named on standard error and left out.
@@ -97,11 +97,17 @@ def _figures(card: Card, device: str) -> dict[str, float]:
     if recurrent and device == "cpu":
         bare = recorded(catalogue.load(card.id, None, device), ask).replay()
         bare()
-    taken = np.array([(*timed(system, ask, device), _seconds(bare)) for _ in range(TIMES)])
-    first, whole = np.median(taken[:, :2], 0)
+    times, ratios = [], []
+    for _ in range(TIMES):
+        began = time.thread_time()
+        times.append(timed(system, ask, device))
+        worked = time.thread_time()
+        bare()
+        ratios.append((worked - began) / max(time.thread_time() - worked, 1e-9))
+    first, whole = np.median(times, 0)
     found = {f"{card.id}_first_s": float(first), f"{card.id}_bar_s": float(whole) / BARS}
     if bare is not _nothing:
-        found[f"{card.id}_step_ratio"] = float(np.median(taken[:, 1] / taken[:, 2]))
+        found[f"{card.id}_step_ratio"] = float(np.median(ratios))
     return found
 
 
@@ -123,12 +129,6 @@ def recorded(system: Any, ask: Ask) -> Recorder:
         recorder.calls.clear()
         timed(system, ask)
     return recorder
-
-
-def _seconds(call: Call) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
 
 
 def _plain(value: Any) -> Any:
