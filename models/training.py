@@ -30,7 +30,7 @@ RUN = 12
 @dataclass(frozen=True)
 class Corpus:
     """What a system learns from, and what it is watched on: sequences of chorales, or phrases of melody
-    (`melody.Phrases`). `report` counts what was read and dropped."""
+    (`melody.Phrases`). `report` counts what was read and dropped; `license` is that of weights learnt from it."""
 
     train: Any
     valid: Any
@@ -38,6 +38,7 @@ class Corpus:
     split: str = "assets/chorales_split.json, train and valid only"
     attribution: str = "Johann Sebastian Bach, public domain; encodings distributed with music21"
     report: Mapping[str, int] = field(default_factory=dict)
+    license: str = "MIT"
 
 
 Source = str | Path | Sequence[tuple[Path, Score]] | pianoroll.Rolls | None
@@ -186,7 +187,8 @@ def rolls(source: Source, per_beat: int, white: bool = True) -> Corpus:
         valid = source.valid or source.pieces
         return Corpus(
             source.pieces, valid, source.path.stem, "as the file and the one beside it say",
-            "polyphonic sets of Boulanger-Lewandowski et al. 2012; no licence stated: to measure only",
+            "polyphonic sets of Boulanger-Lewandowski et al. 2012",
+            license="not for distribution: the data states no licence, and these weights are to measure with",
         )  # fmt: skip
     own = [pianoroll.of_score(score, path.name, per_beat, white) for path, score in source]
     own = [roll for roll in own if roll.sounds.any()]
@@ -351,7 +353,7 @@ def _card(
         "split": corpus.split,
         "attribution": corpus.attribution,
         **({"report": dict(corpus.report)} if corpus.report else {}),
-        "license": "MIT",
+        "license": corpus.license,
         "seed": seed,
         "figures_valid": {name: round(value, 4) for name, value in figures.items()},
     }
