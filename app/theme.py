@@ -160,6 +160,7 @@ QPushButton[primary="true"]:pressed { background: #7488ee; }
 QPushButton[primary="true"]:disabled {
     background: @raised; border-color: @line; color: @text_faint; }
 QPushButton[danger="true"] { color: @danger; }
+QPushButton[tight="true"] { padding: 4px 3px; }
 QPushButton[chip="true"] { border-radius: 9px; padding: 1px 8px; color: @text; }
 QFrame#filters { background: @panel; border: 1px solid @line; }
 QFrame#filters QCheckBox:disabled { color: @text_faint; }

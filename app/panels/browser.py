@@ -23,8 +23,6 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
-    QLayout,
-    QLayoutItem,
     QLineEdit,
     QListView,
     QPushButton,
@@ -38,7 +36,8 @@ from PySide6.QtWidgets import (
 
 from app import facets, theme
 from app.facets import Facet, Wanted
-from app.panels.common import button, label
+from app.panels.common import button, label, mark
+from app.panels.flow import Flow
 from models.card import Card
 
 ROW_PX = 26
@@ -47,6 +46,7 @@ SHORTEST_ROWS, LONGEST_ROWS = 4, 9
 SEARCH_FROM = 6
 """With this many systems there is something to look for."""
 COLUMNS = 3
+GAP_PX = 12
 
 Index = QModelIndex | QPersistentModelIndex
 
@@ -200,60 +200,6 @@ class CardList(QListView):
             painter.drawText(self.viewport().rect(), centre, "No system is like that.")
 
 
-class Flow(QLayout):
-    """Widgets side by side, in as many rows as it takes."""
-
-    SPACING = 4
-
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._items: list[QLayoutItem] = []
-        self.setContentsMargins(0, 0, 0, 0)
-
-    def addItem(self, item: QLayoutItem) -> None:
-        self._items.append(item)
-
-    def count(self) -> int:
-        return len(self._items)
-
-    def itemAt(self, index: int) -> QLayoutItem | None:
-        return self._items[index] if 0 <= index < len(self._items) else None
-
-    def takeAt(self, index: int) -> QLayoutItem | None:
-        return self._items.pop(index) if 0 <= index < len(self._items) else None
-
-    def hasHeightForWidth(self) -> bool:
-        return True
-
-    def heightForWidth(self, width: int) -> int:
-        return self._place(QRect(0, 0, width, 0), move=False)
-
-    def sizeHint(self) -> QSize:
-        return self.minimumSize()
-
-    def minimumSize(self) -> QSize:
-        sizes = [item.minimumSize() for item in self._items]
-        return QSize(
-            max((s.width() for s in sizes), default=0), max((s.height() for s in sizes), default=0)
-        )
-
-    def setGeometry(self, rect: QRect) -> None:
-        super().setGeometry(rect)
-        self._place(rect, move=True)
-
-    def _place(self, rect: QRect, *, move: bool) -> int:
-        """Lays the items out in the rectangle's width; the height that takes."""
-        x, y, row = rect.x(), rect.y(), 0
-        for item in self._items:
-            size = item.sizeHint()
-            if x > rect.x() and x + size.width() > rect.right() + 1:
-                x, y, row = rect.x(), y + row + self.SPACING, 0
-            if move:
-                item.setGeometry(QRect(QPoint(x, y), size))
-            x, row = x + size.width() + self.SPACING, max(row, size.height())
-        return y + row - rect.y()
-
-
 class FilterPopup(QFrame):
     """Every value of every dimension with a check mark, and how many systems it would show.
 
@@ -312,11 +258,11 @@ class FilterPopup(QFrame):
         self.found.setText(f"{shown} of {len(cards)} systems")
         self.clear.setEnabled(bool(wanted.chosen or wanted.text))
 
-    def open_below(self, anchor: QWidget) -> None:
-        """Open under a widget, moved to where the screen has room."""
+    def open_beside(self, panel: QWidget) -> None:
+        """Open at the left of a panel, which stays in sight, moved to where the screen has room."""
         self.adjustSize()
-        screen = anchor.screen().availableGeometry()
-        at = anchor.mapToGlobal(QPoint(anchor.width() - self.width(), anchor.height() + 4))
+        screen = panel.screen().availableGeometry()
+        at = panel.mapToGlobal(QPoint(-self.width() - GAP_PX, 0))
         x = min(max(at.x(), screen.left()), screen.right() - self.width())
         y = min(max(at.y(), screen.top()), screen.bottom() - self.height())
         self.move(x, y)
@@ -368,7 +314,7 @@ class SystemBrowser(QWidget):
         self.search.textChanged.connect(
             lambda text: self.look_for(Wanted(text, self.wanted.chosen))
         )
-        self.filter_button.clicked.connect(lambda: self.popup.open_below(self.filter_button))
+        self.filter_button.clicked.connect(lambda: self.popup.open_beside(self))
         self.popup.toggled.connect(self.toggle)
         self.popup.cleared.connect(self.clear)
         self.list.selectionModel().currentChanged.connect(self._current)
@@ -431,7 +377,7 @@ class SystemBrowser(QWidget):
 
     def _chip(self, text: str, name: str) -> QPushButton:
         chip = button(text, name, "")
-        chip.setProperty("chip", True)
+        mark(chip, "chip")
         chip.setParent(self.chips)
         self._flow.addWidget(chip)
         chip.show()

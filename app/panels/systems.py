@@ -24,12 +24,15 @@ from PySide6.QtWidgets import (
 from app.composer import VERBS, Composer, Wishes, plan
 from app.panels.browser import AboutCard, SystemBrowser
 from app.panels.common import Elided, button, header, label, mark, spin_text, tool
+from app.panels.flow import Flow
 from app.panels.parameters import ParameterForm
 from app.session import Session
 from app.shaping import PUSHES
 from models.card import Card, Task, Value
 
 SEED_LIMIT = 1_000_000
+CROWD = 4
+"""With so many tasks their buttons keep less room around their words, to stay in one row."""
 USUAL = "deep_bach"
 """The system that is chosen to begin with."""
 
@@ -61,8 +64,8 @@ class ComposePanel(QWidget):
         self.tasks: dict[Task, QPushButton] = {}
 
         self.browser = SystemBrowser(cards)
-        self._task_row = QHBoxLayout()
-        self._task_row.setSpacing(4)
+        self._task_row = QWidget()
+        self._tasks = Flow(self._task_row, fill=True)
         self._group = QButtonGroup(self)
         self.sentence = QLabel()
         self.sentence.setTextFormat(Qt.TextFormat.PlainText)
@@ -151,7 +154,7 @@ class ComposePanel(QWidget):
         layout.setContentsMargins(10, 2, 10, 8)
         layout.setSpacing(7)
         layout.addWidget(self.browser, 2)
-        layout.addLayout(self._task_row)
+        layout.addWidget(self._task_row)
         layout.addLayout(what)
         layout.addLayout(settings)
         layout.addWidget(self.pages, 3)
@@ -239,7 +242,8 @@ class ComposePanel(QWidget):
         self.card = card
         for old in self.tasks.values():
             self._group.removeButton(old)
-            self._task_row.removeWidget(old)
+            self._tasks.removeWidget(old)
+            old.hide()
             old.deleteLater()
         self.tasks = {}
         for task in (t for t in VERBS if t in card.tasks):
@@ -248,7 +252,9 @@ class ComposePanel(QWidget):
             made.setCheckable(True)
             made.clicked.connect(lambda _=False, t=task: self._set_task(t))
             self._group.addButton(made)
-            self._task_row.addWidget(made, 1)
+            if len(card.tasks) >= CROWD:
+                mark(made, "tight")
+            self._tasks.addWidget(made)
             self.tasks[task] = made
         if self._task not in self.tasks and self.tasks:
             self._task = next(iter(self.tasks))

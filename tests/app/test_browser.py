@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mouse import click
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QPushButton
+from PySide6.QtWidgets import QApplication, QPushButton
 from pytestqt.qtbot import QtBot
 from stage import TOY, quartet
 
@@ -283,8 +283,6 @@ def test_deep_bach_is_chosen_to_begin_with_where_it_is(qtbot: QtBot) -> None:
 
 @pytest.mark.parametrize("height", [446, 560])
 def test_the_panel_fits_a_small_window(qtbot: QtBot, height: int) -> None:
-    from PySide6.QtWidgets import QApplication
-
     application = QApplication.instance()
     assert isinstance(application, QApplication)
     theme.apply(application)
@@ -295,6 +293,12 @@ def test_the_panel_fits_a_small_window(qtbot: QtBot, height: int) -> None:
     panel.resize(300, height)
     panel.show()
     qtbot.waitExposed(panel)
+    all_tasks = replace(TOY, id="all", tasks=tuple(Task))
+    panel.browser.chosen.emit(all_tasks)
+    assert panel.minimumSizeHint().width() <= 300, "more tasks take more rows, not more room"
+    qtbot.waitUntil(lambda: panel.tasks[Task.RESHAPE].y() > panel.tasks[Task.CREATE].y())
+    assert all(b.parentWidget().rect().contains(b.geometry()) for b in panel.tasks.values())
+    panel.choose("s0")
     for page in (0, 1):
         panel.tabs.setCurrentIndex(page)
         assert panel.height() == height, "nothing asks for more room than there is"
