@@ -23,6 +23,12 @@ def _read_musicxml(path: Path) -> Score:
     return musicxml.read(path)
 
 
+def _read_abc(path: Path) -> Score:
+    from engine import abcfile
+
+    return abcfile.read(path)
+
+
 def _read_project(path: Path) -> Score:
     from engine import project
 
@@ -39,6 +45,12 @@ def _write_musicxml(score: Score, path: Path) -> None:
     from engine import musicxml
 
     musicxml.write(score, path)
+
+
+def _write_abc(score: Score, path: Path) -> None:
+    from engine import abcfile
+
+    abcfile.write(score, path)
 
 
 def _write_wav(score: Score, path: Path) -> None:
@@ -63,6 +75,7 @@ READERS: dict[str, Callable[[Path], Score]] = {
     ".musicxml": _read_musicxml,
     ".xml": _read_musicxml,
     ".mxl": _read_musicxml,
+    ".abc": _read_abc,
     ".ricercar": _read_project,
 }
 WRITERS: dict[str, Callable[[Score, Path], None]] = {
@@ -71,6 +84,7 @@ WRITERS: dict[str, Callable[[Score, Path], None]] = {
     ".musicxml": _write_musicxml,
     ".xml": _write_musicxml,
     ".mxl": _write_musicxml,
+    ".abc": _write_abc,
     ".wav": _write_wav,
     ".ricercar": _write_project,
 }
