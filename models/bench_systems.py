@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -139,18 +140,39 @@ def _nothing() -> None:
     pass
 
 
+@dataclass(frozen=True)
+class Operand:
+    """An array of a product: its address, shape, strides (in elements) and kind."""
+
+    place: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    kind: torch.dtype
+    of_numpy: bool
+
+    @property
+    def floats(self) -> int:
+        """How many single precision numbers take at least as much room, an even number."""
+        reach = sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True) if n)
+        return 2 * (-(-(reach + 1) * self.kind.itemsize // 8) + 1)
+
+    def made(self, memory: Tensor) -> Any:
+        """An array like it at the beginning of some memory."""
+        array = torch.as_strided(memory.view(self.kind), self.shape, self.stride)
+        return _PLAIN(array) if self.of_numpy else array
+
+
 class Recorder(TorchDispatchMode):
     """Notes every matrix product that torch does while it is on, to do them again alone; and within
     `numpy`, those by @ of arrays that come from tensors, as weights do.
 
-    What is kept of an operand is its place in memory, shape, strides and kind: one that is used again, as
-    a weight is, is used again in the replay, and stays in the processor's cache as it did.
+    What is kept of an operand is where and how it lay in memory. The replay has memory of its own in the same
+    pieces, so that what stayed in the processor's cache does so again.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
-        self._stand_ins: dict[tuple[Any, ...], Any] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -169,8 +191,8 @@ class Recorder(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def _note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        stood = {name: self._stand_in(value) for name, value in kwargs.items()}
-        self.calls.append((func, tuple(map(self._stand_in, args)), stood))
+        named = {name: self._operand(value) for name, value in kwargs.items()}
+        self.calls.append((func, tuple(map(self._operand, args)), named))
 
     @contextmanager
     def numpy(self) -> Iterator[None]:
@@ -203,19 +225,13 @@ class Recorder(TorchDispatchMode):
 
         return Telling
 
-    def _stand_in(self, value: Any) -> Any:
+    def _operand(self, value: Any) -> Any:
         of_numpy = isinstance(value, np.ndarray)
         if of_numpy:
             value = torch.from_numpy(_plain(value))
         if not isinstance(value, Tensor):
             return value
-        shape, stride = tuple(value.shape), value.stride()
-        key = (value.data_ptr(), shape, stride, value.dtype, of_numpy)
-        if key not in self._stand_ins:
-            made = torch.empty_strided(shape, stride, dtype=value.dtype)
-            made.fill_(0.01)  # zeros and denormals have speeds of their own
-            self._stand_ins[key] = _PLAIN(made) if of_numpy else made
-        return self._stand_ins[key]
+        return Operand(value.data_ptr(), tuple(value.shape), value.stride(), value.dtype, of_numpy)
 
     def _unfold(
         self, x: Tensor, w: Tensor, u: Tensor, b: Tensor, _: Tensor, h: Tensor, c: Any
@@ -228,7 +244,26 @@ class Recorder(TorchDispatchMode):
 
     def replay(self) -> Call:
         """A function that does all of it again, or nothing when there was nothing."""
-        calls = self.calls
+        operands = {
+            value
+            for _, args, kwargs in self.calls
+            for value in (*args, *kwargs.values())
+            if isinstance(value, Operand)
+        }
+        room: dict[int, int] = {}
+        for operand in operands:
+            room[operand.place] = max(room.get(operand.place, 0), operand.floats)
+        # Not zeros: those and denormals have speeds of their own.
+        memory = {place: torch.full((floats,), 0.01) for place, floats in room.items()}
+        made = {operand: operand.made(memory[operand.place]) for operand in operands}
+
+        def real(value: Any) -> Any:
+            return made[value] if isinstance(value, Operand) else value
+
+        calls = [
+            (func, tuple(map(real, args)), {name: real(a) for name, a in kwargs.items()})
+            for func, args, kwargs in self.calls
+        ]
 
         def again() -> None:
             with torch.inference_mode():

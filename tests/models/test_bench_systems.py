@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from models import bench_systems, catalogue
-from models.bench_systems import BARS, TICKS, Recorder, asked, timed
+from models.bench_systems import BARS, TICKS, Operand, Recorder, asked, timed
 from models.card import Card, Task
 from models.score import Notes, Region, Track, UserError
 from models.system import Ask, Context, Progress, Proposal
@@ -40,8 +40,7 @@ class Stepping(ToySystem):
 def shapes(recorder: Recorder) -> list[tuple[tuple[int, ...], ...]]:
     """The operands of each product, biases left out."""
     return [
-        tuple(tuple(a.shape) for a in args if isinstance(a, torch.Tensor))[-2:]
-        for _, args, _ in recorder.calls
+        tuple(a.shape for a in args if isinstance(a, Operand))[-2:] for _, args, _ in recorder.calls
     ]
 
 
@@ -91,24 +90,35 @@ def test_products_of_numpy_are_seen() -> None:
     assert halves.tolist() == [3.0, 3.0]
     products = [(args[0].shape, args[1].shape) for _, args, _ in recorder.calls]
     assert products == [((2, 3), (3, 4))] * 3 + [((2, 3), (3,))]
-    weights = {id(args[1]) for _, args, _ in recorder.calls[:3]}
-    assert len(weights) == 1
-    assert all(type(a) is np.ndarray for _, args, _ in recorder.calls for a in args)
+    assert len({args[1] for _, args, _ in recorder.calls[:3]}) == 1
+    assert all(a.of_numpy for _, args, _ in recorder.calls for a in args)
     recorder.replay()()
     assert torch.Tensor.numpy is plain
     assert type(torch.ones(1).numpy()) is np.ndarray
 
 
-def test_a_weight_stands_in_for_itself() -> None:
+def test_what_lay_in_one_place_lies_in_one_place_again() -> None:
     weight = torch.ones(3, 3)
     recorder = Recorder()
     with recorder, torch.inference_mode():
         x = torch.ones(1, 3)
         for _ in range(4):
-            x = x @ weight
-    used = {id(args[1]) for _, args, _ in recorder.calls}
-    assert len(used) == 1
-    assert used != {id(weight)}
+            x = x @ weight.T
+        x.bfloat16() @ weight.bfloat16()
+    used = [args[1] for _, args, _ in recorder.calls]
+    assert used[:4] == [used[0]] * 4
+    assert used[0] == Operand(weight.data_ptr(), (3, 3), (1, 3), torch.float32, False)
+    made = used[0].made(torch.arange(20.0))
+    assert made.tolist() == [[0, 3, 6], [1, 4, 7], [2, 5, 8]]
+    assert used[4].made(torch.full((used[4].floats,), 0.01)).dtype == torch.bfloat16
+    recorder.replay()()
+
+
+def test_operands_of_every_kind_have_room() -> None:
+    for kind in (torch.float64, torch.float32, torch.bfloat16, torch.int8):
+        for shape, stride in (((2, 3), (3, 1)), ((4,), (2,)), ((), ()), ((0, 3), (3, 1))):
+            operand = Operand(0, shape, stride, kind, False)
+            assert operand.made(torch.full((operand.floats,), 0.01)).shape == shape
 
 
 @pytest.mark.parametrize("card", catalogue.cards(), ids=lambda c: c.id)
