@@ -131,19 +131,18 @@ def is_chordal(track: Track) -> bool:
 def fit(chords: Flags, forms: Flags, tonic: int | None) -> tuple[int, int, int]:
     """(tonic, form, bar of the form at step 0) that suit chords [S, CHORD] best, of forms [F, FORM, CHORD].
 
-    The tonic is found when it is None. Of what suits alike: C, the first form, the first bar.
+    The tonic is found when it is None. Of what suits alike: the first bar, C, the first form.
     """
     total = np.zeros((FORM, CHORD))
     np.add.at(total, np.arange(len(chords)) % FORM, chords)
     best, found = -np.inf, (tonic or 0, 0, 0)
-    for key in range(CHORD) if tonic is None else (tonic,):
-        here = np.roll(total, -key, 1)
-        for f, form in enumerate(forms):
-            for bar in range(FORM // BAR):
-                wanted = np.roll(form, -bar * BAR, 0)
-                score = float((here * (2.0 * wanted - 1)).sum())
-                if score > best:
-                    best, found = score, (key, f, bar)
+    keys = range(CHORD) if tonic is None else (tonic,)
+    for bar in range(FORM // BAR):
+        wanted = np.roll(forms, -bar * BAR, 1)
+        for key in keys:
+            score = (np.roll(total, -key, 1) * (2.0 * wanted - 1)).sum((1, 2))
+            if score.max() > best:
+                best, found = float(score.max()), (key, int(score.argmax()), bar)
     return found
 
 
@@ -287,6 +286,12 @@ def closing(stage: Stage, ask: Ask, values: dict[str, Value]) -> int:
     """The step from which a piece made from nothing closes: the last bar's, or none."""
     ends = ask.task is Task.CREATE and values["ending"] and stage.last - stage.first > BAR
     return stage.last - BAR if ends else stage.last
+
+
+def signature(stage: Stage, score: Score) -> tuple[Key, ...]:
+    """The key to give to a score that has neither a key nor music."""
+    blank = not score.keys and not score.length
+    return (Key(0, (stage.tonic * 7 + 5) % CHORD - 5),) if blank else ()
 
 
 def check_meter(score: Score, start: int, end: int, name: str) -> None:
