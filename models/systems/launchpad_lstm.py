@@ -1,0 +1,367 @@
+"""Launchpad LSTM: the next note as pitch, step and duration, from three heads of one LSTM of 128 units.
+
+The form of TensorFlow's tutorial "Generate music with an RNN" (2021), by which many began: a note is its
+pitch, the time since the note before began, and how long it lasts; pitch is drawn from a softmax, step
+and duration are numbers, learnt by squared error with a pressure to stay positive. Expected numbers play
+everything alike, so beside them this net also learns the odds of steps and durations, to draw from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models import nets, training
+from models.card import Card, Objective, Param, Representation, Task
+from models.representations import note_step, placed
+from models.representations.note_step import REST, Column
+from models.representations.placed import PLACE, SILENT, TIMES, TWELFTH
+from models.score import UserError
+from models.system import Ask, Context, Progress, Proposal
+from models.timebase import PPQ
+
+CARD = Card(
+    id="launchpad_lstm",
+    name="Launchpad LSTM",
+    source="TensorFlow tutorial 2021, Generate music with an RNN",
+    objective=Objective(type="melody", destination="score", mode="autonomous"),
+    representation=Representation(
+        "note_step", steps_per_beat=12, hold=False, encoding="pitch one-hot, step and duration numbers"
+    ),
+    architecture="LSTM with three heads",
+    challenges=("incrementality", "variability"),
+    strategy=("iterative feedforward", "sampling"),
+    tasks=(Task.CONTINUE,),
+    params=(
+        Param("temperature", 0.8, 0.1, 3, "Below 1 the usual notes, above 1 the unusual"),
+        Param(
+            "rhythm", "drawn", about="Steps and durations drawn by their odds, or the expected ones, as published",
+            choices=("drawn", "expected"),
+        ),
+        Param(
+            "grid", "sixteenth", about="Where notes may begin and end",
+            choices=("sixteenth", "triplet", "off"),
+        ),
+        Param("close", True, about="End on the keynote, held to the end of the marked bars"),
+    ),
+    voices=("melody",),
+    listens="The notes before the marked bars; twenty or more are best.",
+    strengths="Picks up where you stopped, in your key, register and rhythm, at once.",
+    weaknesses="It goes on and on: no form, and the published rhythm (expected) is one note value after another.",
+    year=2021,
+    figure="1.65 nats a pitch; steps off by .16, durations by .35 beats",
+)  # fmt: skip
+
+BATCH = 192
+NOTES = 25
+"""Notes of a sequence it learns from; the state goes on to the next."""
+MIDI = 128
+LONGEST = 96 * TWELFTH
+"""Steps and durations are no longer than two bars."""
+PRESSURE = 10.0
+"""The price of a negative step or duration."""
+FLUTE = 73
+LONGEST_PIECE = 4000
+_GRIDS = {"sixteenth": 3, "triplet": 4, "off": 1}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Units of the LSTM and numbers of a pitch's vector."""
+
+    units: int = 128
+    width: int = 48
+
+
+class Net(nn.Module):
+    """The notes so far to the next one: pitch, step and duration."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.heard = nn.Embedding(MIDI, shape.width)
+        self.lstm = nn.LSTM(shape.width + 2 + PLACE + 1, shape.units, batch_first=True)
+        self.pitch = nn.Linear(shape.units, MIDI)
+        self.beats = nn.Linear(shape.units, 2)
+        self.odds = nn.Linear(shape.units, 2 * len(TIMES))
+
+    def hears(self, pitch: Tensor, beats: Tensor, place: Tensor, begins: Tensor) -> Tensor:
+        """Pitch [...], step and duration in beats [..., 2], place in the bar of its end [..., PLACE] of
+        a note, and whether it is a piece's first [...] → what the LSTM is told [..., W]"""
+        return torch.cat([self.heard(pitch), beats, place, begins[..., None].float()], -1)
+
+    def says(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """State [..., H] → logits of the next pitch [..., MIDI], its step and duration in beats [..., 2],
+        logits of its step and of its duration [..., TIMES]"""
+        step, duration = self.odds(state).float().chunk(2, -1)
+        return self.pitch(state).float(), self.beats(state).float(), step, duration
+
+    def forward(
+        self, told: Tensor, state: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """What it is told [B, T, W] → states [B, T, H], and the last one to go on from"""
+        y, state = self.lstm(told, state)
+        return y, state
+
+
+@dataclass(frozen=True, eq=False)
+class Notes:
+    """Melodies one after another: pitch [N], beats [N, 2] (step, duration), place [N, PLACE] in the bar of
+    where it ends, whether it begins one [N]; steps and durations [N] as indices into TIMES."""
+
+    pitch: Tensor
+    beats: Tensor
+    place: Tensor
+    begins: Tensor
+    step: Tensor
+    duration: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pitch)
+
+    @classmethod
+    def of(cls, lines: list[placed.Line], after: placed.Vectors | None = None) -> Notes:
+        """From lines with rests; `after` [PLACE] is the place where the last one ends, if it matters."""
+        columns: list[list[np.ndarray[Any, Any]]] = [[], [], [], [], []]
+        for line in lines:
+            sounds = line.symbol != SILENT
+            ticks = TIMES[line.time] * TWELFTH
+            onset = (np.cumsum(ticks) - ticks)[sounds]
+            step = np.minimum(np.diff(onset, prepend=onset[:1]), LONGEST)
+            made = (
+                placed.pitches(line.symbol[sounds]),
+                step,
+                np.minimum(ticks[sounds], LONGEST),
+                np.append(line.place[1:], line.place[-1:] if after is None else after[None], 0)[
+                    sounds
+                ],
+                np.arange(len(onset)) == 0,
+            )
+            for column, part in zip(columns, made, strict=True):
+                column.append(part)
+        pitch, steps, ticks, place, begins = (np.concatenate(c) for c in columns)
+        beats = (np.stack([steps, ticks], -1) / PPQ).astype(np.float32)
+        parts = (pitch, beats, place, begins, placed.nearest(steps), placed.nearest(ticks))
+        return cls(*map(torch.from_numpy, parts))
+
+    def told(self, net: Net, index: Any) -> Tensor:
+        """What the net is told of the notes at `index`."""
+        return net.hears(
+            self.pitch[index], self.beats[index], self.place[index], self.begins[index]
+        )
+
+
+class System:
+    """Launchpad LSTM with its weights."""
+
+    card: ClassVar[Card] = CARD
+    PLAN: ClassVar[dict[str, float]] = {"rate": 4e-3, "decay": 1e-3, "average": 0.998}
+    WATCHED: ClassVar[str] = "objective_nats"
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+
+    @staticmethod
+    def corpus(source: training.Source) -> training.Corpus:
+        """The tunes `source` stands for."""
+        return training.melodies(source)
+
+    @classmethod
+    def fresh(cls, device: str = "cpu", shape: Shape | None = None) -> System:
+        """An untrained net; torch's random numbers decide its weights."""
+        return cls(Net(shape or Shape()))
+
+    @classmethod
+    def load(cls, path: Path | None = None, device: str = "cpu") -> System:
+        """With the weights at `path`, or those shipped; UserError when they don't fit. It runs on the CPU:
+        a step is too small for more."""
+        return cls(nets.load(path, CARD.id, Shape, Net))
+
+    def save(self, path: Path, card: Mapping[str, Any]) -> None:
+        """Writes the weights (in half precision) and `card`, to which the net's shape is added."""
+        nets.save(self.net, path, card)
+
+    def _empty(self, rows: int) -> tuple[Tensor, Tensor]:
+        zeros = torch.zeros(1, rows, self.net.shape.units)
+        return zeros, zeros
+
+    def generate(self, ask: Ask, context: Context) -> Iterator[Proposal | Progress]:
+        """Goes on from the notes before the region, note by note to its end."""
+        if ask.task not in CARD.tasks:
+            raise UserError(f"Launchpad LSTM cannot {ask.task}; it can continue.")
+        values: dict[str, Any] = dict(CARD.values(ask.params))
+        seat = note_step.seat(ask.score, ask.region, FLUTE)
+        if not len(seat.before):
+            raise UserError("There is nothing before the marked bars to continue; mark later ones.")
+        yield Progress(0.0, "Listening back")
+        line, start = placed.of_score(ask.score, seat, ask.region.start)
+        notes = Notes.of([line], placed.place_at(ask.score, start))
+        stays = placed.staying(seat, ask.region, start)
+        with torch.inference_mode():
+            y, state = self.net(notes.told(self.net, slice(None))[None], self._empty(1))
+        # The first new note begins with the region, however long ago the last one did.
+        onsets = seat.track.notes.onset
+        since = int(start - onsets[onsets < ask.region.start].max())
+        for k in range(ask.count):
+            with torch.inference_mode():
+                found = self._play(
+                    ask, line, start, stays, since, y[:, -1], state, values, context.rng
+                )
+            track = note_step.written(found, seat, ask.region)
+            yield Proposal(k, ask.region, (track,), final=True)
+
+    def _play(
+        self,
+        ask: Ask,
+        line: placed.Line,
+        start: int,
+        stays: list[placed.Stay],
+        since: int,
+        y: Tensor,
+        state: tuple[Tensor, Tensor],
+        values: Mapping[str, Any],
+        rng: np.random.Generator,
+    ) -> Column:
+        """Steps [N, 2] that fill the region from tick `start` on, `since` ticks after the last onset, what
+        stays there among them."""
+        end = ask.region.end
+        grid = _GRIDS[values["grid"]] * TWELFTH
+        stays = [*stays, placed.Stay(end, end, SILENT)]
+        onset: list[int] = []
+        ticks: list[int] = []
+        pitch: list[int] = []
+        now = start
+        while len(onset) < LONGEST_PIECE:
+            logits, beats, steps, durations = (x[0].double().numpy() for x in self.net.says(y))
+            if onset:
+                # From the note before to this one; at the first, that is known.
+                step = self._ticks(beats[0], steps, values, onset[-1] - start, grid, rng)
+                now = min(onset[-1] + max(step, ticks[-1]), stays[0].onset)
+                since = now - onset[-1]
+            if now >= end:
+                break
+            if now == stays[0].onset:
+                stay = stays.pop(0)
+                ticks.append(stay.end - stay.onset)
+                pitch.append(int(placed.pitches(stay.symbol)))
+            else:
+                rest = stays[0].onset - now
+                fits = placed.fitting(rest) if values["close"] and len(stays) == 1 else None
+                length = self._ticks(beats[1], durations, values, now - start, grid, rng, fits)
+                ticks.append(min(length, rest))
+                pitch.append(placed.draw(logits / values["temperature"], rng))
+            onset.append(now)
+            told = self.net.hears(
+                torch.tensor([pitch[-1]]),
+                torch.tensor([[min(since, LONGEST) / PPQ, min(ticks[-1], LONGEST) / PPQ]]),
+                torch.from_numpy(placed.place_at(ask.score, now + ticks[-1]))[None],
+                torch.zeros(1, dtype=torch.bool),
+            )
+            y, state = self.net(told[:, None], state)
+            y = y[:, -1]
+        if not onset:  # a note from before sounds all through
+            return np.zeros((0, 2), np.int64)
+        if values["close"]:
+            made = placed.symbols(np.array(pitch))
+            heard = np.append(line.symbol, made), np.append(line.time, placed.nearest(ticks))
+            key = placed.keynote(ask.score, start, *heard)
+            pitch[-1] = pitch[-1] + (key - pitch[-1] + 6) % 12 - 6
+            ticks[-1] = end - onset[-1]
+        rows = note_step.steps(np.array(onset), np.array(ticks), np.array(pitch))
+        return np.concatenate([[[REST, start - ask.region.start]], rows])
+
+    @staticmethod
+    def _ticks(
+        expected: float,
+        odds: np.ndarray[Any, Any],
+        values: Mapping[str, Any],
+        at: int,
+        grid: int,
+        rng: np.random.Generator,
+        fits: Any = None,
+    ) -> int:
+        """A step or duration that leads from `at` ticks to the grid."""
+        if values["rhythm"] == "expected":
+            there = round((at + max(expected, 0) * PPQ) / grid) * grid
+            return max(there - at, grid - at % grid)
+        lands = (at + TIMES * TWELFTH) % grid == 0
+        if fits is not None and (lands & fits).any():
+            lands &= fits
+        if not lands.any():
+            return grid - at % grid
+        return (
+            int(TIMES[placed.draw(np.where(lands, odds / values["temperature"], -np.inf), rng)])
+            * TWELFTH
+        )
+
+    def train(
+        self, corpus: Any, context: Context, fit: training.Fit | None = None
+    ) -> Iterator[Mapping[str, float]]:
+        """Reads the tunes of `corpus.train` for ever, BATCH of them side by side: one update before each
+        yield of the loss. Close it to stop."""
+        fit = fit or training.Fit(self.net, training.Plan(minutes=2.0))
+        notes = Notes.of(placed.lines(corpus.train, context.rng))
+        reader = placed.Reader(len(notes), BATCH, int(context.rng.integers(len(notes))))
+        state = self._empty(BATCH)
+        while True:
+            index = reader.take(NOTES)
+            with torch.autocast("cpu", torch.bfloat16):
+                y, state = self.net(notes.told(self.net, index - 1), state)
+                nats, errors, odds = self.losses(notes, index, y)
+            state = state[0].detach().float(), state[1].detach().float()
+            record = {"pitch_nats": float(nats.detach())}
+            yield {"loss_nats": fit.update(nats + errors.sum() + odds), **record}
+
+    def losses(self, notes: Notes, index: Column, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Nats of pitch; squared errors of step and duration [2], in square beats, with the pressure; nats
+        of their odds; of the notes at `index` [B, T] given states [B, T, H], in the mean over the notes that
+        are not a piece's first."""
+        counts = ~notes.begins[index]
+        pitch, beats, step, duration = (x[counts] for x in self.net.says(y))
+        at = torch.from_numpy(index)[counts]
+        nats = F.cross_entropy(pitch, notes.pitch[at])
+        errors = F.mse_loss(beats, notes.beats[at], reduction="none").mean(0)
+        errors = errors + PRESSURE * F.relu(-beats).mean(0)
+        odds = F.cross_entropy(step, notes.step[at]) + F.cross_entropy(duration, notes.duration[at])
+        return nats, errors, odds
+
+    def watch(self, data: Any, context: Context) -> Mapping[str, float]:
+        """What training minimises, and its parts, of tunes: nats of pitch; root mean square and mean
+        absolute errors of the expected step and duration, in beats; nats of their odds."""
+        notes = Notes.of(placed.lines(data))
+        rows = min(64, len(notes))
+        index = placed.Reader(len(notes), rows).take(len(notes) // rows)
+        with torch.inference_mode():
+            y, _ = self.net(notes.told(self.net, index - 1), self._empty(rows))
+            nats, errors, odds = self.losses(notes, index, y)
+            counts = ~notes.begins[index]
+            beats = self.net.says(y)[1][counts]
+            wrong = beats - notes.beats[torch.from_numpy(index)[counts]]
+            right = self.net.says(y)[0].argmax(-1)[counts] == notes.pitch[index][counts]
+        return {
+            self.WATCHED: float(nats + errors.sum() + odds),
+            "cross_entropy_pitch_nats": float(nats),
+            "accuracy_pitch": float(right.float().mean()),
+            "error_step_beats": float(wrong[:, 0].square().mean().sqrt()),
+            "error_duration_beats": float(wrong[:, 1].square().mean().sqrt()),
+            "mean_error_step_beats": float(wrong[:, 0].abs().mean()),
+            "mean_error_duration_beats": float(wrong[:, 1].abs().mean()),
+            "cross_entropy_rhythm_nats": float(odds),
+        }
+
+    def evaluate(self, data: Any, context: Context) -> Mapping[str, float]:
+        """As `watch`; …_mean_beats are the errors of who always expects the mean step and duration."""
+        notes = Notes.of(placed.lines(data))
+        spread = notes.beats[~notes.begins].std(0)
+        return {
+            **self.watch(data, context),
+            "error_step_of_the_mean_beats": float(spread[0]),
+            "error_duration_of_the_mean_beats": float(spread[1]),
+        }
