@@ -19,6 +19,9 @@ SQUARE = 4
 LONGEST_REPEAT = 16
 """Bars of a part that is repeated, at most."""
 LONGEST_PART = 32
+AABB, SQUARE_PARTS, ANY = "AABB", "square", "any"
+"""Forms: two repeated parts of EIGHT bars; parts of a multiple of SQUARE bars; whatever comes."""
+EIGHT = 8
 
 _TICKS = {NUMBER[word]: ticks for word, ticks in LENGTHS.items() if word and ticks % GRID == 0}
 _EIGHTH = LENGTHS[""]
@@ -37,14 +40,17 @@ FREE: Mask = np.array([not w.startswith(("M:", "K:")) for w in WORDS])
 class Rules:
     """What has been written of one tune, as far as it decides what may follow.
 
-    bar: ticks of a bar. square: parts have a multiple of SQUARE bars. `place` ticks and `bars` bars are
-    already written of music that is gone on with; it then has no signs of repeat and no end.
+    bar: ticks of a bar. form: AABB, SQUARE_PARTS or ANY. `place` ticks and `bars` bars are already written
+    of music that is gone on with (`onward`); it then has no signs of repeat and no end.
     """
 
     def __init__(
-        self, bar: int, square: bool, place: int = 0, bars: int = 0, onward: bool = False
+        self, bar: int, form: str, place: int = 0, bars: int = 0, onward: bool = False
     ) -> None:
-        self.bar, self.square, self.onward = bar, square, onward
+        self.bar, self.square, self.onward = bar, form != ANY, onward
+        self.strict = form == AABB and not onward
+        self.most = EIGHT if self.strict else LONGEST_REPEAT
+        self.parts = 0  # that are finished
         self.place = place  # in the bar, before the note in hand
         self.bars = bars  # whole ones in this part
         self.pickup: int | None = 0 if onward else None
@@ -78,7 +84,7 @@ class Rules:
                 return mask
             self._after(mask, self.place + self._worth(self.note))
         else:
-            room = self.bar - self.place
+            room = self._limit() - self.place
             for word, ticks in _TICKS.items():
                 mask[word] = self._fits(ticks, room)
             if self._fits(_EIGHTH, room):
@@ -103,14 +109,17 @@ class Rules:
     def _after(self, mask: Mask, place: int) -> None:
         """Marks what may come when `place` ticks of the bar are written."""
         if self.note and not self.inside and self.sung != _REST:
-            ends = self.ending == 2 and self._whole(self.bars + 1)
-            mask[_TIE] = place < self.bar or (self._may_go_on(self.bars + 1) and not ends)
-        if self.left or place < self.bar:
+            held = self._may_go_on(self.bars + 1)
+            held &= self._limit() == self.bar and not (
+                self.ending == 2 and self._whole(self.bars + 1)
+            )
+            mask[_TIE] = place < self._limit() or held
+        if self.left or place < self._limit():
             if self.tied >= 0:
                 mask[self.tied] = True
                 return
             mask[_NOTES] = mask[_REST] = True
-            mask[_THREE] = not self.left and self.bar - place >= 2 * GRID
+            mask[_THREE] = not self.left and self._limit() - place >= 2 * GRID
         if not self.left:
             self._signs(mask, place)
 
@@ -120,6 +129,9 @@ class Rules:
             mask[_SECOND] = self.ending == 1
             if self.ending == 1:
                 mask[_NOTES] = mask[_REST] = mask[_THREE] = False
+            elif self.strict:
+                mask[_NOTES] = mask[_REST] = mask[_THREE] = False
+                mask[END if self.parts > 1 else _OPEN] = True
             else:
                 mask[_OPEN] = mask[END] = True
         elif self.last in (_PLAIN, _OPEN, _FIRST, _SECOND):
@@ -128,6 +140,8 @@ class Rules:
             mask[END] = ends and self.ending != 1 and self._may_end(self.bars)
         elif self.last < 0:
             mask[_OPEN] = not self.onward
+            if self.strict:
+                mask[_NOTES] = mask[_REST] = mask[_THREE] = False
         elif self.tied >= 0:
             mask[_PLAIN] = place == self.bar and self._may_go_on(self.bars + 1)
         elif place == self.bar:
@@ -136,8 +150,6 @@ class Rules:
             mask[_PLAIN] = 0 < place <= self.bar // 2 and place % GRID == 0
         elif self.pickup and place == self.bar - self.pickup:
             self._barline(mask, self.phase == place)
-            if mask[_CLOSE] and self.bars + 1 >= LONGEST_REPEAT:
-                mask[_NOTES] = mask[_REST] = mask[_THREE] = False
             mask[_FIRST] = False
             mask[_PLAIN] = self._may_end(self.bars + 1)
 
@@ -150,11 +162,19 @@ class Rules:
         may = self._whole(bars)
         mask[_CLOSE] = self.open and self.ending < 2 and may and returns
         mask[_OPEN] = self._may_end(bars) and (not self.open or self.ending == 2)
-        mask[_FIRST] = (
-            self.open and not self.ending and bars > 1 and (not self.square or bars % SQUARE > 1)
-        )
+        square = not self.square or bars % SQUARE > 1
+        mask[_FIRST] = self.open and not self.ending and bars > 1 and square and not self.strict
+
+    def _limit(self) -> int:
+        """Where the bar in hand has to end, at the latest: the last one of a part that began with a pickup
+        leaves room for it."""
+        bars = self.bars + 1
+        last = self.open and not self.halved and bars >= self.most and self._whole(bars)
+        return self.phase if last and self.phase and self.ending != 2 else self.bar
 
     def _whole(self, bars: int) -> bool:
+        if self.strict:
+            return bars == EIGHT
         return bars > 0 and (not self.square or bars % SQUARE == 0)
 
     def _may_end(self, bars: int) -> bool:
@@ -167,7 +187,7 @@ class Rules:
             return True
         # A part that goes on for too long has to find its end where it can.
         if self.open:
-            return bars < LONGEST_REPEAT or not self._whole(bars) or self.phase > 0
+            return bars < self.most or not self._whole(bars) or self.phase > 0
         return bars <= LONGEST_PART or not self._whole(bars)
 
     # --- what comes ------------------------------------------------------------------------------
@@ -214,6 +234,7 @@ class Rules:
             self.halved = self.place > 0
         elif word == _CLOSE and self.ending != 1:
             self.open, self.bars, self.phase = False, 0, self.place
+            self.parts += 1
             self.halved = self.place > 0
         elif word == _FIRST:
             self.ending, self.bars_at_ending = 1, self.bars

@@ -3,6 +3,7 @@ the bars there are."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,11 +18,14 @@ from models.timebase import PPQ
 
 Column = npt.NDArray[np.int64]
 Logits = npt.NDArray[np.float64]
+_PLAIN = folk.NUMBER["|"]
 
 CHUNK = 8
 """Bars into which what has no signs of repeat is divided."""
 THROUGH = 2
 """Times a tune is played before the next one."""
+TRIES = 16
+"""Times the last bar of a tune is drawn again to end on its tonic."""
 LONGEST = 512
 """Words after which a tune ends where it may."""
 MOST, MOST_A_BAR = 600, 60
@@ -164,9 +168,11 @@ def drawn(logits: Logits, mask: Mask, temperature: float, uniform: float) -> int
 class Draft:
     """One candidate as far as it is written: tunes that are finished, and the words of the one in hand."""
 
-    def __init__(self, place: Place, ruled: bool, square: bool) -> None:
-        self.place, self.ruled, self.square = place, ruled, square
+    def __init__(self, place: Place, ruled: bool, form: str, cadence: bool) -> None:
+        self.place, self.ruled, self.form, self.cadence = place, ruled, form, cadence
         self.tunes: list[list[Section]] = []
+        self.fresh = False  # a last bar begins: what the net knows now is to be kept
+        self.again = False  # that bar is to be drawn again, from what was kept
         self.past = np.zeros((0, 2), np.int64)
         self.done = False
         self.written = 0
@@ -174,8 +180,10 @@ class Draft:
 
     def _begin(self, offset: int = 0, bars: int = 0) -> None:
         self.words: list[int] = []
-        self.rules = Rules(self.place.bar, self.square, offset, bars, self.place.onward)
+        self.rules = Rules(self.place.bar, self.form, offset, bars, self.place.onward)
         self.repeating = False
+        self.mark: tuple[int, Rules] | None = None
+        self.tries = TRIES
 
     @property
     def last(self) -> int:
@@ -199,17 +207,37 @@ class Draft:
             return
         closed = self._closed(word)
         self.words.append(word)
+        self.again = self.fresh = False
+        if word == _PLAIN and self.rules.bars % CHUNK == CHUNK - 1 and self.ruled:
+            self.mark, self.fresh = (len(self.words), copy.copy(self.rules)), True
         if not closed and self.written < MOST + MOST_A_BAR * self.place.bars:
             return
         found = sections(folk.read(self.words))
         missing = self.place.bars - capacity(self.tunes)
         ended = word == folk.END
         enough = bars_once(found) >= missing or (ended and THROUGH * bars_whole(found) >= missing)
+        last = enough or ended or self.rules.parts > 1
+        if self.cadence and closed and last and self._hangs():
+            return
         self.done = enough or not closed
         if found and (self.done or ended):
             self.tunes.append(found)
         if ended:
             self._begin()
+
+    def _hangs(self) -> bool:
+        """Whether what is written does not end on its tonic; if so the last bar is taken back."""
+        sung = [
+            folk.PITCHES[w][0] for w in (folk.WORDS[t] for t in self.words) if w in folk.PITCHES
+        ]
+        if self.mark is None or not self.tries or (sung and sung[-1] % 12 == 0):
+            return False
+        length, rules = self.mark
+        self.words, self.rules = self.words[:length], copy.copy(rules)
+        self.repeating = rules.open
+        self.tries -= 1
+        self.again = True
+        return True
 
     def _closed(self, word: int) -> bool:
         """Whether this word ends a part; keeps account of whether one is repeated."""

@@ -204,8 +204,8 @@ def test_bars_that_add_up_are_counted_as_a_musician_would(
 
 
 @pytest.mark.parametrize("metre", folk.METRES)
-@pytest.mark.parametrize("square", [True, False])
-def test_whatever_the_rules_allow_adds_up(metre: str, square: bool) -> None:
+@pytest.mark.parametrize("form", ["AABB", "square", "any"])
+def test_whatever_the_rules_allow_adds_up(metre: str, form: str) -> None:
     numerator, denominator = folk.METRES[metre]
     bar = numerator * 4 * PPQ // denominator
     rng = np.random.default_rng(5)
@@ -214,7 +214,7 @@ def test_whatever_the_rules_allow_adds_up(metre: str, square: bool) -> None:
         weight[folk.NUMBER[word]] = 10
     ended = 0
     for _ in range(8):
-        rules = folk_rules.Rules(bar, square)
+        rules = folk_rules.Rules(bar, form)
         tokens = folk.numbers([f"M:{metre}", "K:Cmaj"]).tolist()
         while len(tokens) < 900 and tokens[-1] != folk.END:
             mask = rules.allowed()
@@ -227,13 +227,14 @@ def test_whatever_the_rules_allow_adds_up(metre: str, square: bool) -> None:
             made = folk.read(tokens)
             right, total = folk.adding_up(made)
             assert right == total > 0, folk.text(tokens)
-            if square:
+            if form == "square":
                 assert all(n % 4 == 0 for n, _ in folk.form(made)), folk.text(tokens)
+            assert form != "AABB" or folk.is_aabb(made), folk.text(tokens)
     assert ended > 2
 
 
 def test_music_that_goes_on_has_no_signs_of_repeat_and_keeps_its_bars() -> None:
-    rules = folk_rules.Rules(4 * PPQ, square=True, place=3 * PPQ, bars=7, onward=True)
+    rules = folk_rules.Rules(4 * PPQ, "square", place=3 * PPQ, bars=7, onward=True)
     mask = rules.allowed()
     assert not any(mask[folk.NUMBER[w]] for w in ("|:", ":|", "|1", "</s>", "|"))
     rules.push(folk.NUMBER["=C"])
