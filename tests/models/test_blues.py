@@ -18,6 +18,7 @@ from models.score import Key, Notes, Region, Score, Track, UserError
 from models.strategies.block_lstm import BlockLSTM, Stepper
 from models.system import Ask, Context, Proposal
 from models.timebase import MeterMap
+from models.tunes import Tune
 
 TICKS = BAR * STEP
 
@@ -153,6 +154,16 @@ def test_a_users_choruses_come_back_from_a_score_in_another_key() -> None:
     assert (found.melody == chorus.melody).all()
 
 
+def test_a_tune_without_chords_stands_over_the_plain_form() -> None:
+    quarters = 2 * STEP * np.arange(48)
+    pitch = 62 + np.resize([0, 3, 5, 7], 48)
+    bars = np.arange(13) * TICKS
+    tune = Tune("own/a", quarters, np.full(48, 2 * STEP), pitch, bars, np.full(12, 4004), 2, 0)
+    (chorus,) = blues_stage.choruses(blues_stage.of_tune(tune))
+    assert (chorus[0] == np.repeat(np.resize([0, 3, 5, 7], 48), 2)).all()
+    assert (chorus[1] == blues.form("plain")).all()
+
+
 def test_a_corpus_without_twelve_bars_is_refused(blues_c: Any) -> None:
     short = Score((chords(blues.form("plain")[:BAR], 0),))
     waltz = Score(
@@ -224,3 +235,122 @@ def test_what_has_no_place_in_the_form_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=text):
         made(blues_c, ask(blues_c, task, score, 4, 8, *ids))
+
+
+# --- Blues_MC ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def blues_mc() -> Any:
+    torch.set_num_threads(1)
+    return catalogue.load("blues_mc")
+
+
+def sung(score: Score, track: int, chords: Any, tonic: int, start: int = 0) -> tuple[Any, Any]:
+    """Melody units from bar `start` on, and which of them are in the scale of their chord [steps, 12]."""
+    pitch = blues_stage.line_pitches(score.track(track).notes, 0, len(chords))[start * BAR :]
+    unit = np.where(pitch == REST, REST, (pitch - tonic) % 12)
+    return unit, blues.in_scale(unit, chords[start * BAR :])[unit != REST]
+
+
+def test_blues_mc_keeps_the_form_and_learnt_the_scales(blues_mc: Any) -> None:
+    assert all(right.all() for right in blues_mc.rights())
+    figures = blues_mc.evaluate(blues.made(9, 16), Context(np.random.default_rng(0)))
+    assert figures["steps_right_of_96_bebop"] == figures["steps_right_of_96_plain"] == FORM
+    assert figures["cross_entropy_melody_nats"] < 1.8
+    assert figures["in_scale_form"] > 0.95
+    assert figures["in_scale_any_chords"] > 0.85
+
+
+def test_two_choruses_from_nothing_have_a_melody_with_breaths_and_an_end(blues_mc: Any) -> None:
+    score = made(blues_mc, ask(blues_mc, Task.CREATE, Score(), 0, 24, key="A"))
+    assert [t.name for t in score.tracks] == ["Chords", "Melody"]
+    wanted = np.tile(blues.form("bebop"), (2, 1))
+    wanted[-BAR:] = wanted[0]
+    assert (units(score, 0, 9) == wanted).all()
+    unit, fits = sung(score, 1, wanted, 9)
+    assert fits.mean() > 0.9
+    assert 0.05 < (unit == REST).mean() < 0.5
+    assert len(set(unit.tolist())) > 5
+    assert unit[-BAR] == 0  # the tonic, at the beginning of the last bar
+    assert score.track(1).notes.length < 24 * TICKS
+
+
+def test_a_melody_fits_chords_beside_the_form_in_another_key_and_leaves_them(blues_mc: Any) -> None:
+    names = ["G7", "Dm7", "F7", "C7"] * 3
+    table = blues.progression(" | ".join(names))
+    piano = chords(table, 4)
+    score = Score((piano, Track(3, "Bass", Notes.of([0], TICKS, 40))), keys=(Key(0, 4),))
+    after = made(blues_mc, ask(blues_mc, Task.ACCOMPANY, score, 0, 12))
+    assert after.track(7) is piano
+    _, fits = sung(after, 8, table, 4)
+    assert len(fits) > 40
+    assert fits.mean() > 0.85
+
+
+def test_a_melody_is_rewritten_between_bars_that_stand(blues_mc: Any) -> None:
+    score = made(blues_mc, ask(blues_mc, Task.CREATE, Score(), 0, 12))
+    wanted = ask(blues_mc, Task.REGENERATE, score, 4, 8, 0, 1)
+    after = made(blues_mc, wanted)
+    assert after.track(0) is score.track(0)
+    old, new = score.track(1).notes, after.track(1).notes
+    outside = ~old.inside(4 * TICKS, 8 * TICKS)
+    assert new.where(new.having(old.id[outside])) == old.where(outside)
+    assert new != old
+
+
+def test_it_goes_on_in_time_with_what_it_heard(blues_mc: Any) -> None:
+    score = made(blues_mc, ask(blues_mc, Task.CREATE, Score(), 0, 12, ending=False))
+    after = made(blues_mc, ask(blues_mc, Task.CONTINUE, score, 12, 18, 0, 1))
+    assert (units(after, 0, 0) == np.tile(blues.form("bebop"), (2, 1))[: 18 * BAR]).all()
+    assert after.track(1).notes.length > 15 * TICKS
+    alone = made(blues_mc, ask(blues_mc, Task.CONTINUE, score, 12, 18, 1))
+    assert alone.track(0) is score.track(0)
+    assert alone.track(1).notes.length > 15 * TICKS
+
+
+def test_candidates_differ_and_zero_is_the_likeliest(blues_mc: Any) -> None:
+    wanted = replace(ask(blues_mc, Task.CREATE, Score(), 0, 12), count=3)
+    found = [
+        s
+        for s in blues_mc.generate(wanted, Context(np.random.default_rng(1)))
+        if isinstance(s, Proposal)
+    ]
+    lines = {p.tracks[1].notes.pitch.tobytes() for p in found}
+    assert len(lines) == len({p.tracks[0].notes.pitch.tobytes() for p in found}) == 3
+    cold = [
+        made(blues_mc, ask(blues_mc, Task.CREATE, Score(), 0, 12, temperature=0.0)) for _ in "ab"
+    ]
+    assert cold[0].track(1).notes == cold[1].track(1).notes
+
+
+def test_each_unit_is_drawn_as_often_as_it_is_likely() -> None:
+    from models.systems.blues_mc import drawn
+
+    likely = np.zeros(blues.MELODY, np.float32)
+    likely[[2, 5]] = 0.5, 0.3
+    noise = (np.arange(1000) + 0.5) / 1000
+    made = [drawn(likely, 1.0, float(n)) for n in noise]
+    assert [made.count(u) for u in (2, 5, REST)] == pytest.approx([500, 300, 200], abs=2)
+    assert drawn(likely, 0.0, 0.99) == 2
+
+
+@pytest.mark.parametrize(
+    ("task", "tracks", "ids", "text"),
+    [
+        (
+            Task.ACCOMPANY,
+            (Track(0, "Flute", Notes.of([0], 9, 72)),),
+            (),
+            "No other track has chords",
+        ),
+        (Task.REGENERATE, (chords(blues.form("plain"), 0),), (7,), "never rewrites chords"),
+        (Task.REGENERATE, (Track(0, "A"), Track(1, "B")), (0, 1), "one melody"),
+        (Task.CONTINUE, (Track(0, "Melody"),), (0,), "nothing before"),
+    ],
+)
+def test_what_blues_mc_cannot_is_refused(
+    blues_mc: Any, task: Task, tracks: tuple[Track, ...], ids: tuple[int, ...], text: str
+) -> None:
+    with pytest.raises(UserError, match=text):
+        made(blues_mc, ask(blues_mc, task, Score(tracks), 4, 8, *ids))
