@@ -45,7 +45,7 @@ CARD = Card(
     ),
     voices=("melody",),
     listens="The notes before the marked bars.",
-    strengths="Folk-like lines in any metre, triplets too; its wrong notes are near misses, a fifth or an octave away.",
+    strengths="Folk-like lines in any metre, triplets too, in time with the bar; goes on from yours in your key.",
     weaknesses="Draws pitch and duration apart from one another; no plan beyond a phrase, and no chords here.",
     year=1994,
     figure="2.43 nats a note (pitch 1.68; with one-hot pitches 1.70)",

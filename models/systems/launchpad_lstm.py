@@ -52,7 +52,7 @@ CARD = Card(
         Param("close", True, about="End on the keynote, held to the end of the marked bars"),
     ),
     voices=("melody",),
-    listens="The notes before the marked bars; twenty or more are best.",
+    listens="The notes before the marked bars.",
     strengths="Picks up where you stopped, in your key, register and rhythm, at once.",
     weaknesses="It goes on and on: no form, and the published rhythm (expected) is one note value after another.",
     year=2021,

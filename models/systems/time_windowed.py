@@ -123,11 +123,13 @@ class System:
         tensors, card = weights.load(path, CARD.id)
         try:
             system = cls(Net(Shape(**card["shape"])), card["melodies"])
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, RuntimeError):
             raise UserError(f"{path.with_suffix('.json')} does not say the net's shape.") from None
         shapes = {n: tuple(p.shape) for n, p in system.net.named_parameters()}
         known = (len(system.names), BARS, SLICES)
         weights.check(path, tensors, {**shapes, "unit": known, "begins": known})
+        if not ((tensors["unit"] >= SILENT) & (tensors["unit"] < PITCHES)).all():
+            raise UserError(f"{path} holds pitches that there are not; train the weights again.")
         with torch.no_grad():
             for name, parameter in system.net.named_parameters():
                 parameter.copy_(torch.from_numpy(tensors[name].astype(np.float32)))

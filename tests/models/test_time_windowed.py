@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -166,3 +167,18 @@ def test_it_learns_from_bars_blurred_and_swapped(monkeypatch: pytest.MonkeyPatch
     for _ in range(20):
         last = next(steps)["loss_nats"]
     assert last < 0.75 * first
+
+
+def test_broken_weights_are_refused(system: Any, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    unit, begins = system._learnt
+    broken = time_windowed.System(system.net, system.names)
+    broken._learnt = unit + 60, begins
+    broken.save(path, {"system": "time_windowed"})
+    with pytest.raises(UserError, match="pitches that there are not"):
+        time_windowed.System.load(path)
+    system.save(path, {"system": "time_windowed"})
+    card = path.with_suffix(".json")
+    card.write_text(card.read_text("utf-8").replace('"hidden": 320', '"hidden": -1'), "utf-8")
+    with pytest.raises(UserError, match="net's shape"):
+        time_windowed.System.load(path)
