@@ -10,15 +10,17 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cache
 
 from models.score import UserError
 
 REST = -1
 """The pitch of a silence."""
+ONE = Fraction(1)
 MODES = {"maj": 0, "ion": 0, "lyd": 1, "mix": -1, "dor": -2, "min": -3, "m": -3, "aeo": -3, "phr": -4,
          "loc": -5}  # fmt: skip
 """Sharps of a mode more than of major on the same tonic."""
-LONGEST = Fraction(64)
+LONGEST = 64
 """Whole notes in one note or rest; more is a slip of the pen."""
 _NAMES = "FCGDAEB"
 _STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -131,9 +133,9 @@ class _Pen:
     sung: dict[str, int] = field(default_factory=dict)  # alterations of the last note
     tied: dict[str, int] = field(default_factory=dict)  # those that a tie takes over a barline
     left: int = 0
-    ratio: Fraction = Fraction(1)
+    ratio: Fraction = ONE
     tuplet: tuple[int, int] = (0, 0)
-    broken: Fraction = Fraction(1)
+    broken: Fraction = ONE
 
 
 def cut(text: str) -> list[tuple[int, str]]:
@@ -305,6 +307,7 @@ def _signature(key: Key, value: str) -> dict[str, int]:
     return table
 
 
+@cache
 def _length(text: str) -> Fraction:
     number, slash, below = text.partition("/")
     if not slash:
@@ -377,19 +380,21 @@ def _break(sign: str, pen: _Pen) -> None:
 
 def _timed(length: Fraction, pen: _Pen, where: str) -> tuple[Fraction, Fraction, int, int]:
     """What is written, how long it sounds, and the tuplet that begins."""
-    written = length * pen.unit * pen.broken
-    pen.broken = Fraction(1)
-    if not 0 < written <= LONGEST:
+    # Fractions are slow, and most notes are in no tuplet and no broken rhythm.
+    written = length * pen.unit
+    if pen.broken is not ONE:
+        written, pen.broken = written * pen.broken, ONE
+    if not 0 < written.numerator <= LONGEST * written.denominator:
         raise UserError(f"{where} has a note of no length or too long; write one like c2 or c/2.")
     tuplet, time = pen.tuplet
     pen.tuplet = (0, 0)
-    ratio = pen.ratio if pen.left else Fraction(1)
+    sounds = written * pen.ratio if pen.left else written
     pen.left = max(pen.left - 1, 0)
-    return written * ratio, written, tuplet, time
+    return sounds, written, tuplet, time
 
 
 def _sound(found: re.Match[str], pen: _Pen, where: str) -> None:
-    text, spread = found["note"], Fraction(1)
+    text, spread = found["note"], ONE
     if text is None:
         text, spread = found["chord"], _length(found["spread"])
     found_notes = list(_NOTE.finditer(text))
@@ -418,7 +423,7 @@ def _sound(found: re.Match[str], pen: _Pen, where: str) -> None:
             held.append(pitch)
     pen.tied = {}
     length = _length(found_notes[0]["length"])
-    sounds, written, tuplet, time = _timed(length * spread, pen, where)
+    sounds, written, tuplet, time = _timed(length if spread is ONE else length * spread, pen, where)
     pitch, fifths = max(pitches)
     below = tuple(sorted({p for p, _ in pitches} - {pitch}))
     note = Note(pitch, fifths, sounds, written, tuplet, time, bool(held), below, tuple(held))

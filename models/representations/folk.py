@@ -33,6 +33,7 @@ from models.timebase import PPQ
 Column = npt.NDArray[np.int64]
 
 EIGHTH = PPQ // 2
+WHOLE = 4 * PPQ
 LOWEST, HIGHEST = 53, 93
 """Pitches that have words; F below the fiddle's lowest string to the highest A of its first position."""
 CENTRE = 70
@@ -174,11 +175,11 @@ def _note(note: Note, shift: int, tonic: int) -> Iterator[str]:
     if note.tuplet:
         yield "(3"
     yield "z" if note.pitch == REST else word_of(note.pitch + shift, note.fifths - tonic)
-    ticks = note.written * 4 * PPQ
-    if ticks not in _LENGTH:
+    ticks, odd = divmod(note.written.numerator * WHOLE, note.written.denominator)
+    if odd or ticks not in _LENGTH:
         raise Unwritable("duration")
     if ticks != EIGHTH:
-        yield _LENGTH[int(ticks)]
+        yield _LENGTH[ticks]
     if note.tied:
         yield "-"
 
@@ -381,15 +382,22 @@ def read(tokens: Iterable[int]) -> Tune:
             if isinstance(before, Note):
                 out[-1] = _with(before, written=Fraction(int(_LENGTH_OF[token]), 4 * PPQ))
         else:
-            eighth = Fraction(1, 8)
-            length = eighth * 2 / 3 if left else eighth
+            length = _IN_THREE if left else _ALONE
             fifths = 0 if word == "z" else PITCHES[word][1]
             begins = 3 if starts else 0
             out.append(
-                Note(int(_PITCH_OF[token]), fifths, length, eighth, begins, 2 if begins else 0)
+                Note(int(_PITCH_OF[token]), fifths, length, _ALONE, begins, 2 if begins else 0)
             )
             left, starts = max(left - 1, 0), False
     return Tune(metre, mode, tuple(out))
+
+
+_ALONE, _IN_THREE = Fraction(1, 8), Fraction(1, 12)
+
+
+def ticks_of(note: Note) -> int:
+    """How long a note sounds."""
+    return (note.length.numerator * WHOLE + note.length.denominator // 2) // note.length.denominator
 
 
 def _with(note: Note, written: Fraction | None = None, tied: bool | None = None) -> Note:
@@ -406,7 +414,7 @@ def rows(elements: Iterable[Element]) -> Column:
     for e in elements:
         if not isinstance(e, Note):
             continue
-        ticks = round(e.length * 4 * PPQ)
+        ticks = ticks_of(e)
         if tied and out and out[-1][0] == e.pitch:
             out[-1][1] += ticks
         else:
@@ -421,7 +429,7 @@ def bars(elements: Iterable[Element]) -> list[tuple[int, Bar]]:
     ticks = 0
     for e in elements:
         if isinstance(e, Note):
-            ticks += round(e.length * 4 * PPQ)
+            ticks += ticks_of(e)
         elif isinstance(e, Bar):
             if ticks:
                 found.append((ticks, e))

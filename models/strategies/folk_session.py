@@ -14,7 +14,6 @@ from models.representations import folk
 from models.representations.abc_notation import REST, Bar, Element, Note, parts
 from models.representations.folk_place import Place
 from models.representations.folk_rules import FREE, GRID, Mask, Rules
-from models.timebase import PPQ
 
 Column = npt.NDArray[np.int64]
 Logits = npt.NDArray[np.float64]
@@ -80,7 +79,7 @@ def _first_bar(elements: Sequence[Element]) -> int:
     ticks = 0
     for e in elements:
         if isinstance(e, Note):
-            ticks += round(e.length * 4 * PPQ)
+            ticks += folk.ticks_of(e)
         elif isinstance(e, Bar) and ticks:
             break
     return ticks
