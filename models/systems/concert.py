@@ -55,6 +55,8 @@ BATCH = 128
 STEPS = 48
 FLUTE = 73
 LONGEST_PIECE = 4000
+PORTION = 256
+"""Notes after which a long piece is shown as far as it is."""
 ONE_HOT = "concert_one_hot"
 """Weights to compare with: `ricercar train concert --shape pitch=one_hot`."""
 
@@ -191,10 +193,13 @@ class System:
         with torch.inference_mode():
             state = self._heard(before)
         for k in range(ask.count):
-            with torch.inference_mode():
-                rows = self._compose(ask, before, start, stays, state, values, context.rng)
-            track = note_step.written(rows, seat, ask.region)
-            yield Proposal(k, ask.region, (track,), final=True)
+            parts = self._compose(ask, before, start, stays, state, values, context.rng)
+            final = False
+            while not final:
+                with torch.inference_mode():  # not around the yield: it would hold for who listens
+                    rows, final = next(parts)
+                track = note_step.written(rows, seat, ask.region)
+                yield Proposal(k, ask.region, (track,), final=final)
 
     def _heard(self, line: placed.Line) -> Tensor:
         """The context [1, H] once all but the last note of a line have been heard."""
@@ -214,8 +219,9 @@ class System:
         state: Tensor,
         values: Mapping[str, Any],
         rng: np.random.Generator,
-    ) -> note_step.Column:
-        """Steps [N, 2] that fill the region from tick `start` on, what stays there among them."""
+    ) -> Iterator[tuple[note_step.Column, bool]]:
+        """Steps [N, 2] that fill the region from tick `start` on, what stays there among them, every
+        PORTION steps; and whether they are all."""
         symbol, time = before.symbol.tolist(), before.time.tolist()
         tick, end = start, ask.region.end
         rows = [(note_step.REST, start - ask.region.start)]
@@ -250,7 +256,9 @@ class System:
             time.append(drawn)
             rows.append((int(placed.pitches(chosen)), ticks))
             tick += ticks
-        return np.array(rows, np.int64)
+            if len(rows) % PORTION == 0 and tick < end:
+                yield np.array(rows, np.int64), False
+        yield np.array(rows, np.int64), True
 
     def train(
         self, corpus: Any, context: Context, fit: training.Fit | None = None

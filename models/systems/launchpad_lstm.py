@@ -69,6 +69,8 @@ PRESSURE = 10.0
 """The price of a negative step or duration."""
 FLUTE = 73
 LONGEST_PIECE = 4000
+PORTION = 256
+"""Notes after which a long piece is shown as far as it is."""
 _GRIDS = {"sixteenth": 3, "triplet": 4, "off": 1}
 
 
@@ -210,12 +212,13 @@ class System:
         onsets = seat.track.notes.onset
         since = int(start - onsets[onsets < ask.region.start].max())
         for k in range(ask.count):
-            with torch.inference_mode():
-                found = self._play(
-                    ask, line, start, stays, since, y[:, -1], state, values, context.rng
-                )
-            track = note_step.written(found, seat, ask.region)
-            yield Proposal(k, ask.region, (track,), final=True)
+            parts = self._play(ask, line, start, stays, since, y[:, -1], state, values, context.rng)
+            final = False
+            while not final:
+                with torch.inference_mode():  # not around the yield: it would hold for who listens
+                    rows, final = next(parts)
+                track = note_step.written(rows, seat, ask.region)
+                yield Proposal(k, ask.region, (track,), final=final)
 
     def _play(
         self,
@@ -228,11 +231,12 @@ class System:
         state: tuple[Tensor, Tensor],
         values: Mapping[str, Any],
         rng: np.random.Generator,
-    ) -> Column:
+    ) -> Iterator[tuple[Column, bool]]:
         """Steps [N, 2] that fill the region from tick `start` on, `since` ticks after the last onset, what
-        stays there among them."""
+        stays there among them, every PORTION notes; and whether they are all."""
         end = ask.region.end
         grid = _GRIDS[values["grid"]] * TWELFTH
+        wait = np.array([[REST, start - ask.region.start]])
         stays = [*stays, placed.Stay(end, end, SILENT)]
         onset: list[int] = []
         ticks: list[int] = []
@@ -266,16 +270,17 @@ class System:
             )
             y, state = self.net(told[:, None], state)
             y = y[:, -1]
-        if not onset:  # a note from before sounds all through
-            return np.zeros((0, 2), np.int64)
-        if values["close"]:
+            if len(onset) % PORTION == 0:
+                rows = note_step.steps(np.array(onset), np.array(ticks), np.array(pitch))
+                yield np.concatenate([wait, rows]), False
+        if onset and values["close"]:  # else a note from before sounds all through
             made = placed.symbols(np.array(pitch))
             heard = np.append(line.symbol, made), np.append(line.time, placed.nearest(ticks))
             key = placed.keynote(ask.score, start, *heard)
             pitch[-1] = pitch[-1] + (key - pitch[-1] + 6) % 12 - 6
             ticks[-1] = end - onset[-1]
         rows = note_step.steps(np.array(onset), np.array(ticks), np.array(pitch))
-        return np.concatenate([[[REST, start - ask.region.start]], rows])
+        yield np.concatenate([wait, rows]), True
 
     @staticmethod
     def _ticks(

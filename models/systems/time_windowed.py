@@ -176,6 +176,7 @@ class System:
         count = max(0, -(-(ask.region.end - start + offset) // BAR) - len(first[0]))
         skip = offset // (2 * SIXTEENTH)
         slices = -(-(ask.region.end - start) // (2 * SIXTEENTH))
+        key = ask.score.key_at(start)
         made: list[bytes] = []
         for k in range(ask.count):
             for again in range(TRIES):
@@ -184,7 +185,7 @@ class System:
                 unit = np.concatenate([first[0].ravel(), unit.ravel()])[skip : skip + slices]
                 begins = np.concatenate([first[1].ravel(), begins.ravel()])[skip : skip + slices]
                 if values["close"]:
-                    unit, begins = closed(unit, begins)
+                    unit, begins = closed(unit, begins, key is not None and key.minor)
                 if unit.tobytes() not in made:
                     break
             made.append(unit.tobytes())
@@ -347,9 +348,9 @@ def _bar_before(seat: note_step.Seat, barline: int) -> tuple[Column, Marks]:
     return time_slice.slices(melody.repaired(tokens), 2)
 
 
-def closed(unit: Column, begins: Marks) -> tuple[Column, Marks]:
-    """Slices [S] of which the last quarter is the keynote nearest to what sounded before: C, or A where
-    that sounds longer."""
+def closed(unit: Column, begins: Marks, minor: bool = False) -> tuple[Column, Marks]:
+    """Slices [S] of which the last quarter is the keynote nearest to what sounded before: C, or A in minor
+    or where that sounds longer."""
     out, marks = unit.copy(), begins.copy()
     sounds = np.flatnonzero(unit != SILENT)
     if not len(sounds):
@@ -357,7 +358,7 @@ def closed(unit: Column, begins: Marks) -> tuple[Column, Marks]:
     quarter = PPQ // (2 * SIXTEENTH)
     pitch = unit[sounds] + LOWEST
     weight = np.bincount(pitch % 12, minlength=12)
-    key = 9 if weight[9] > weight[0] else 0
+    key = 9 if minor or weight[9] > weight[0] else 0
     last = int(unit[sounds[-1]])
     near = last + (key - last - LOWEST + 6) % 12 - 6
     near += 12 * (near < 0) - 12 * (near >= PITCHES)

@@ -32,7 +32,8 @@ def system() -> Any:
 
 def made(system: Any, ask: Ask) -> list[Notes]:
     context = Context(np.random.default_rng(ask.seed))
-    return [p.tracks[0].notes for p in system.generate(ask, context) if isinstance(p, Proposal)]
+    found = [p for p in system.generate(ask, context) if isinstance(p, Proposal)]
+    return [p.tracks[0].notes for p in found if p.final]
 
 
 def seeded(pitches: list[int], bars: int = 4, **values: Any) -> Ask:
@@ -224,3 +225,15 @@ def test_a_corpus_without_usual_durations_is_refused() -> None:
     with pytest.raises(UserError, match="usual durations"):
         placed.lines([odd])
     assert SYMBOLS == PITCHES + 1
+
+
+def test_a_long_piece_grows(system: Any) -> None:
+    ask = Ask(Task.CREATE, Score(), Region(0, 120 * BAR), CARD.values(), 2)
+    steps = system.generate(ask, Context(np.random.default_rng(2)))
+    proposals = [s for s in steps if isinstance(s, Proposal)]
+    assert [p.final for p in proposals] == [False] * (len(proposals) - 1) + [True]
+    assert len(proposals) > 1
+    early, whole = proposals[0].tracks[0].notes, proposals[-1].tracks[0].notes
+    assert 200 < len(early) <= 256
+    assert whole.onset[:200].tolist() == early.onset[:200].tolist()
+    assert whole.pitch[:200].tolist() == early.pitch[:200].tolist()

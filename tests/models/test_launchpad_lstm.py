@@ -30,7 +30,8 @@ def system() -> Any:
 
 def made(system: Any, ask: Ask) -> list[Notes]:
     context = Context(np.random.default_rng(ask.seed))
-    return [p.tracks[0].notes for p in system.generate(ask, context) if isinstance(p, Proposal)]
+    found = [p for p in system.generate(ask, context) if isinstance(p, Proposal)]
+    return [p.tracks[0].notes for p in found if p.final]
 
 
 def seeded(
@@ -164,3 +165,15 @@ def test_a_note_that_fills_the_region_leaves_nothing_to_write(system: Any) -> No
 def test_bad_requests_get_a_sentence(system: Any, ask: Ask, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         made(system, ask)
+
+
+def test_a_long_piece_grows(system: Any) -> None:
+    ask = seeded(TUNE, 120)
+    steps = system.generate(ask, Context(np.random.default_rng(2)))
+    proposals = [s for s in steps if isinstance(s, Proposal)]
+    assert [p.final for p in proposals] == [False] * (len(proposals) - 1) + [True]
+    assert len(proposals) > 1
+    early, whole = proposals[0].tracks[0].notes, proposals[-1].tracks[0].notes
+    assert 200 < len(early) <= 256
+    assert whole.onset[:200].tolist() == early.onset[:200].tolist()
+    assert whole.pitch[:200].tolist() == early.pitch[:200].tolist()

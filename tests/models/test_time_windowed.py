@@ -130,6 +130,7 @@ def test_the_last_quarter_is_the_keynote() -> None:
     made_unit, begins = closed(unit, np.array([True, True, False, True]))
     assert (made_unit + LOWEST).tolist() == [62, 64, 72, 72]
     assert begins.tolist() == [True, True, True, False]
+    assert (closed(unit, begins, minor=True)[0][-2:] + LOWEST).tolist() == [69, 69]
     silence = np.full(4, SILENT)
     assert closed(silence, np.zeros(4, bool))[0].tolist() == silence.tolist()
 
