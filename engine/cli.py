@@ -134,6 +134,7 @@ def generate(arguments: argparse.Namespace) -> None:
         count=arguments.count,
     )
     device = _device(arguments.device)
+    importlib.import_module("models.device").settle(device)
     system = catalogue.load(card.id, None, device)
     found: dict[int, Proposal] = {}
     began = time.perf_counter()

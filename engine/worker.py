@@ -142,6 +142,7 @@ class Engine:
             voice.progress(Progress(0.0, f"Loading {_name_of(job.system)}"))
         hardware = importlib.import_module("models.device")  # brings torch
         device: str = hardware.choose(self._device)
+        hardware.settle(device)
         system = self._systems.get((job.system, device))
         if system is None:
             system = self._systems[job.system, device] = self._load(job.system, device)

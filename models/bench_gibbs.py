@@ -11,6 +11,7 @@ import torch
 
 from models import catalogue
 from models.card import Task, Value
+from models.device import settle
 from models.score import Region, Score
 from models.strategies import gibbs
 from models.system import Ask, Context, Proposal
@@ -54,6 +55,7 @@ def run(device: str = "cpu") -> Mapping[str, float]:
     published_seconds_16_bars: 500 iterations of 32 updates, each with a window of 16 steps on either side
     of its note, as the published implementation works, with the same weights (from a shorter run).
     """
+    settle(device)
     system: Any = catalogue.load("deep_bach", None, device)
     usual = system.card.values()
     values = system.card.values({"strictness": 0.0})

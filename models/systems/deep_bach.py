@@ -322,10 +322,6 @@ class System:
     def generate(self, ask: Ask, context: Context) -> Iterator[Proposal | Progress]:
         """Creates, accompanies or regenerates; see `System`. The first proposals come after one pass
         from left to right, better ones after every sweep."""
-        if self.device == "cpu":
-            # Two threads gain a fifth on idle cores and lose all on busy ones, where one waits for the
-            # other at every step.
-            torch.set_num_threads(1)
         setting = self._set(ask, context.rng)
         canvas = gibbs.Canvas(self, setting.page, ask.count, context.rng, self.device)
         values, stage, request = setting.values, setting.stage, setting.request

@@ -25,7 +25,7 @@ from engine.messages import (
 from engine.worker import INTERVAL_SECONDS, Engine, Load
 from models.card import Task
 from models.score import Region, Score, UserError
-from models.system import Ask
+from models.system import Ask, Context, Progress, Proposal
 from tests.fakes import ToySystem
 
 PATIENCE_SECONDS = 60  # the first request of a process imports torch
@@ -91,6 +91,26 @@ def test_a_request_starts_streams_and_finishes() -> None:
     assert next(m for m in listener.heard if isinstance(m, Started)).device == "CPU"
     finals = [m.proposal for m in listener.proposals(7) if m.proposal.final]
     assert sorted(p.candidate for p in finals) == [0, 1]
+
+
+def test_on_the_processor_torch_keeps_to_one_thread() -> None:
+    torch = pytest.importorskip("torch")
+    threads: list[int] = []
+
+    class Counting(ToySystem):
+        def generate(self, ask: Ask, context: Context) -> Iterator[Proposal | Progress]:
+            threads.append(torch.get_num_threads())
+            yield from super().generate(ask, context)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with running(Counting()) as (engine, listener):
+            engine.inbox.put(generate(7))
+            listener.until_end(7)
+        assert threads == [1]
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_same_seed_gives_the_same_notes_and_another_seed_others() -> None:
