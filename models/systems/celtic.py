@@ -56,9 +56,10 @@ CARD = Card(
     listens="The notes before the marked bars, their metre and key.",
     strengths="Jigs, reels and waltzes whose bars add up, in two parts with repeats that end on the tonic; "
     "a whole tune in a quarter of a second.",
-    weaknesses="One line, in the seven metres of Irish and Scottish dances; the second part seldom "
-    "recalls the first, and some phrases wander.",
+    weaknesses="One line, in the seven metres of Irish and Scottish dances; left to itself it has not "
+    "learnt how long a part is, and some phrases wander.",
     year=2016,
+    figure="1.45 nats a word; without the rules 86 % of its bars add up",
 )  # fmt: skip
 
 WORDS = len(folk.WORDS)
