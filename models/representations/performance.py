@@ -127,11 +127,12 @@ def encode(played: Performance, begin: float | None = None, until: float | None 
     on, off, pitch, loud = on[once], off[once], pitch[once], loud[once]
     again = np.append(np.where(np.diff(pitch) == 0, on[1:], off[:-1]), off[-1:])
     off = np.minimum(off, again)
+    within = on >= 0
     if until is not None:
         last = round((until - begin) / STEP)
         off = np.minimum(off, np.maximum(last, on))
-        within = (on >= 0) & (on < last)
-        on, off, pitch, loud = on[within], off[within], pitch[within], loud[within]
+        within &= on < last
+    on, off, pitch, loud = on[within], off[within], pitch[within], loud[within]
     time = np.concatenate([off, on])
     symbol = np.concatenate([OFF + pitch, ON + pitch])
     louder = np.concatenate([np.full(len(off), -1), loud])

@@ -307,12 +307,11 @@ class Played(NamedTuple):
 class Manner:
     """How freely to play: at most so many steps early or late, and rather half as many (a normal
     distribution's deviation), how much of what the net stresses is (1: all of it), at what temperature; nothing
-    of it before step `first` or from step `last` on."""
+    of it from step `last` on."""
 
     freedom: int
     strength: float
     temperature: float
-    first: int
     last: int
 
 
@@ -325,7 +324,7 @@ def perform(
     score's: left to itself the net would drift away from what is written.
     """
     now, loud = 0, -1
-    usual = 0.0  # the loudness of late
+    usual, struck = 0.0, 0  # the loudness of late, of so many strokes
     ends: list[tuple[int, int]] = []  # a heap of (step, pitch)
     down: dict[int, int] = {}  # pitch → the step at which it comes up
 
@@ -344,7 +343,7 @@ def perform(
         nominal, pitch = round(float(part.onset[i])), int(part.pitch[i])
         free = bool(part.free[i])
         reach = manner.freedom if free else 0
-        low = max(now, nominal - reach, manner.first if free else now)
+        low = max(now, nominal - reach)
         high = max(low, min(nominal + reach, manner.last - 1))
         u, v = rng.random(2)
         if high > low:
@@ -364,7 +363,8 @@ def perform(
         velocity = written
         if free and manner.strength > 0:
             chosen = _loudness(stepper, state, pitch, loud, manner.temperature, v)
-            usual += (chosen - usual) / FADE if usual else chosen
+            struck += 1
+            usual += (chosen - usual) / min(struck, FADE)
             velocity = int(np.clip(round(written + manner.strength * (chosen - usual)), 1, 127))
         new = int(level(velocity))
         state = stepper.play([VELOCITY + new] if new != loud else [], state)

@@ -68,6 +68,7 @@ CARD = Card(
     strengths="Plays instead of writing: timing, dynamics and pedalling come with the notes.",
     weaknesses="Keeps to no bar lines and returns to no theme; learnt from 45 performances, it noodles.",
     year=2017,
+    figure="2.70 nats an event on held-out playing; a bigram table: 4.08",
 )  # fmt: skip
 
 BATCH = 16
@@ -321,4 +322,4 @@ class System:
 def manner_of(values: Mapping[str, float], last: int) -> Manner:
     """How to perform a region of `last` steps, by the card's parameters."""
     freedom = round(values["freedom"] * 1e-3 / STEP)
-    return Manner(freedom, values["strength"], values["temperature"], 0, last)
+    return Manner(freedom, values["strength"], values["temperature"], last)

@@ -96,6 +96,8 @@ def test_keys_are_struck_once_at_a_time() -> None:
     twice = strokes((0, 2, 60, 40), (0, 1, 60, 90), (0.5, 0.8, 60, 50))
     assert rows(decode(encode(twice))) == [(0, 50, 60, 90), (50, 80, 60, 50)]
     assert rows(decode(encode(strokes((0, 0.001, 60, 66))))) == [(0, 1, 60, 66)]
+    late = encode(strokes((0, 2, 60, 66), (1, 2, 64, 66)), begin=0.5)
+    assert rows(decode(late)) == [(50, 150, 64, 66)]
 
 
 def test_any_events_are_some_performance() -> None:

@@ -163,6 +163,7 @@ def test_performing_keeps_the_notes_and_moves_them_a_little(system: Any) -> None
     assert 0.005 < np.abs(moved).mean() < 0.04
     assert np.abs(moved).max() < 0.0405
     assert b.velocity.std() > 3
+    assert abs(b.velocity.mean() - 80) < 6  # as loud as written in the long run
     order = np.argsort(b.onset, kind="stable")
     assert (np.diff(a.onset[order]) >= 0).all()  # what is written later is played later
     assert b.onset.min() >= ask.region.start
