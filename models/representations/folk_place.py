@@ -35,8 +35,8 @@ class Place:
     """What a request comes to.
 
     bar: ticks of a bar; bars: how many are asked for, of length ticks together; prompt: the words to
-    begin with; seat: track and transposition; onward: whether music goes on, of which `before` whole bars
-    and `offset` ticks of another are written.
+    begin with; seat: track and transposition; onward: whether music goes on, which has `offset` ticks of the
+    bar in hand.
     """
 
     bar: int
@@ -46,7 +46,6 @@ class Place:
     seat: Seat
     keys: tuple[Key, ...]
     onward: bool = False
-    before: int = 0
     offset: int = 0
 
 
@@ -83,10 +82,8 @@ def find(ask: Ask, values: Mapping[str, Value]) -> Place:
     offset = (position.offset + (bar - position.length % bar) * (position.bar == 0)) % bar
     if not whole and words and words[-1] == "|" and offset:
         words.pop()
-    return Place(
-        bar, -(-length // bar), length, [*head, *(folk.NUMBER[w] for w in words)], seat, keys,
-        True, max(len(lines) - 1 - (offset > 0), 0), offset // 120 * 120,
-    )  # fmt: skip
+    prompt = [*head, *(folk.NUMBER[w] for w in words)]
+    return Place(bar, -(-length // bar), length, prompt, seat, keys, True, offset // 120 * 120)
 
 
 def _bar_of(score: Score, tick: int) -> int:

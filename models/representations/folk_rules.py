@@ -40,19 +40,17 @@ FREE: Mask = np.array([not w.startswith(("M:", "K:")) for w in WORDS])
 class Rules:
     """What has been written of one tune, as far as it decides what may follow.
 
-    bar: ticks of a bar. form: AABB, SQUARE_PARTS or ANY. `place` ticks and `bars` bars are already written
-    of music that is gone on with (`onward`); it then has no signs of repeat and no end.
+    bar: ticks of a bar. form: AABB, SQUARE_PARTS or ANY. Of music that is gone on with (`onward`)
+    `place` ticks of a bar are already written; it has no signs of repeat and no end.
     """
 
-    def __init__(
-        self, bar: int, form: str, place: int = 0, bars: int = 0, onward: bool = False
-    ) -> None:
+    def __init__(self, bar: int, form: str, place: int = 0, onward: bool = False) -> None:
         self.bar, self.square, self.onward = bar, form != ANY, onward
         self.strict = form == AABB and not onward
         self.most = EIGHT if self.strict else LONGEST_REPEAT
         self.parts = 0  # that are finished
         self.place = place  # in the bar, before the note in hand
-        self.bars = bars  # whole ones in this part
+        self.bars = 0  # whole ones in this part
         self.pickup: int | None = 0 if onward else None
         self.phase = 0  # where in the bar this part began
         self.halved = False  # whether the bar in hand is the pickup of a part that is not the first

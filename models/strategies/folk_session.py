@@ -175,11 +175,11 @@ class Draft:
         self.past = np.zeros((0, 2), np.int64)
         self.done = False
         self.written = 0
-        self._begin(place.offset, place.before)
+        self._begin(place.offset)
 
-    def _begin(self, offset: int = 0, bars: int = 0) -> None:
+    def _begin(self, offset: int = 0) -> None:
         self.words: list[int] = []
-        self.rules = Rules(self.place.bar, self.form, offset, bars, self.place.onward)
+        self.rules = Rules(self.place.bar, self.form, offset, self.place.onward)
         self.repeating = False
         self.mark: tuple[int, Rules] | None = None
         self.tries = TRIES

@@ -234,7 +234,7 @@ def test_whatever_the_rules_allow_adds_up(metre: str, form: str) -> None:
 
 
 def test_music_that_goes_on_has_no_signs_of_repeat_and_keeps_its_bars() -> None:
-    rules = folk_rules.Rules(4 * PPQ, "square", place=3 * PPQ, bars=7, onward=True)
+    rules = folk_rules.Rules(4 * PPQ, "square", place=3 * PPQ, onward=True)
     mask = rules.allowed()
     assert not any(mask[folk.NUMBER[w]] for w in ("|:", ":|", "|1", "</s>", "|"))
     rules.push(folk.NUMBER["=C"])
