@@ -25,6 +25,8 @@ LOWEST, HIGHEST = 43, 76
 """Between these chords are voiced."""
 BASS = 36
 """The lowest note of a bass under them."""
+UPRIGHT = 2.0
+"""What it costs to begin or end on an inversion, in semitones of a voice's way."""
 RESTING = ("major", "minor", "major_seventh", "minor_seventh")
 """Kinds of chords that a song may end on."""
 
@@ -186,7 +188,8 @@ def voicings(label: int, shift: int) -> list[tuple[int, ...]]:
 
 def voiced(labels: Column, shift: Column, ceiling: Column) -> list[tuple[int, ...]]:
     """Chords [U] in close positions that move as little as can be from one to the next, about middle C and
-    below `ceiling` [U], the lowest note of the melody there; `shift` as in `voicings`."""
+    below `ceiling` [U], the lowest note of the melody there, at the ends with their root lowest if that
+    is near; `shift` as in `voicings`."""
     options = [voicings(int(c), int(s)) for c, s in zip(labels, shift, strict=True)]
     cost: list[list[float]] = []
     back: list[list[int]] = []
@@ -195,6 +198,8 @@ def voiced(labels: Column, shift: Column, ceiling: Column) -> list[tuple[int, ..
         for pitches in positions:
             away = abs(sum(pitches) / len(pitches) - min(MIDDLE_C, ceiling[u] - 5)) / 2
             above = 4.0 * max(0, pitches[-1] - int(ceiling[u]) + 1)
+            if u in (0, len(options) - 1) and (pitches[0] + int(shift[u]) - int(labels[u])) % 12:
+                above += UPRIGHT
             before = [
                 c + _motion(other, pitches)
                 for c, other in zip(cost[-1], options[u - 1], strict=True)
@@ -235,9 +240,9 @@ def allowed(stage: Stage, labels: int, per_bar: int, cadence: bool) -> npt.NDArr
     if cadence:
         goal = int(stage.melody.pitch[int(np.argmax(stage.melody.end))] + shift[-1]) % 12
         root, minor = np.arange(labels) % 12, MINOR_THIRD[np.arange(labels) // 12]
-        seventh = np.isin(np.arange(labels) // 12, [SEVENTHS.index(k) for k in RESTING])
-        tonic = seventh & ((root == 9) & minor | (root == 0) & ~minor & (not stage.minor))
-        tonic &= has[:, goal] & may[-1]
+        resting = np.isin(np.arange(labels) // 12, [SEVENTHS.index(k) for k in RESTING])
+        tonic = (root == 9) & minor if stage.minor or goal == 9 else (root == 0) & ~minor
+        tonic &= resting & has[:, goal] & may[-1]
         may[-1] = tonic if tonic.any() else may[-1]
     return may
 
