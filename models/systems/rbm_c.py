@@ -54,6 +54,7 @@ CARD = Card(
     strengths="Completes any chord around the notes you hold, and finds colours near the ones you have.",
     weaknesses="Knows nothing of time: no progressions, no rhythm; each chord is on its own.",
     year=2012,
+    figure="7.39 ± .02 nats a chord (AIS), held-out chorales",
 )  # fmt: skip
 
 PER_BEAT = 1

@@ -50,8 +50,9 @@ CARD = Card(
     voices=("piano",),
     listens="Any notes that sound in the marked bars on other tracks: they stay, and it adds to them.",
     strengths="Weighs all notes of a chord together, so that they fit each other and what you hold.",
-    weaknesses="Eighths at the finest, and four-part writing; its plan reaches a few bars.",
+    weaknesses="Nothing shorter than an eighth, four parts at most times, and no themes that come back.",
     year=2012,
+    figure="4.66 ± .13 nats a step (AIS), held-out chorales, keys and strikes",
 )  # fmt: skip
 
 KINDS = ("rnn_rbm", "rnn_dbn", "lstm_rtrbm")
@@ -63,18 +64,17 @@ MEMORY = 256
 SWEEPS = 2, 10
 """Of Gibbs sampling from the data to what the machine makes of them, in the beginning and in the end: more
 of them are needed (CD-k) the surer the machine is."""
-DROPPED = 0.3
-"""Share of what was played that the net does not hear in training, and of its units that are off."""
 LOOKED_AT = 16
 """Frames whose pseudo-likelihood is the loss that training shows."""
-WATCHED_FRAMES = 500
+WATCHED_FRAMES = 250
 FIRST_YIELD = 8
 """Steps after which the first proposal is shown, and the next ones."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Which of KINDS; recurrent units, hidden units of the machine and of the one on top (RNN-DBN).
+    """Which of KINDS; recurrent units, hidden units of the machine and of the one on top (RNN-DBN);
+    `dropped`: the share of what was played that the net does not hear in training, and of its units off.
 
     Beyond the paper, each off at 0: `struck`: whether keys struck are units besides keys sounding; `bar`:
     inputs that say where in the bar a step lies; `ending`: inputs that count the last steps of a piece.
@@ -84,6 +84,7 @@ class Shape:
     units: int = 100
     hidden: int = 150
     top: int = 88
+    dropped: float = 0.3
     struck: int = 1
     bar: int = 16
     ending: int = 8
@@ -126,16 +127,16 @@ class Net(nn.Module):
         """played [B, T, V], clock [B, T, C] → the machines [B, T] of all steps, each of which knows what was
         played before it"""
         past = F.pad(played, (0, 0, 1, 0))[:, :-1]
-        heard = torch.cat([F.dropout(past, DROPPED, self.training), clock], -1)
+        heard = torch.cat([F.dropout(past, self.shape.dropped, self.training), clock], -1)
         if isinstance(self.cell, nn.RNN):
             units, _ = self.cell(heard)
-            return self.machines(F.dropout(units, DROPPED, self.training))
+            return self.machines(F.dropout(units, self.shape.dropped, self.training))
         state = self.start(len(played))
         every = []
         for t in range(played.size(1)):
             state = self.cell(torch.cat([heard[:, t], self.expected(past[:, t], state)], -1), state)
             every.append(state[0])
-        return self.machines(F.dropout(torch.stack(every, 1), DROPPED, self.training))
+        return self.machines(F.dropout(torch.stack(every, 1), self.shape.dropped, self.training))
 
     def start(self, count: int) -> Any:
         """The state before the first step."""
