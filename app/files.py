@@ -32,6 +32,7 @@ OPEN_FILTER = (
 EXPORTS: tuple[tuple[str, str], ...] = (
     ("MIDI file", ".mid"),
     ("MusicXML", ".musicxml"),
+    ("ABC", ".abc"),
     ("Sound (WAV)", ".wav"),
     ("Ricercar project", ".ricercar"),
 )

@@ -24,6 +24,8 @@ from models.score import Score, UserError
 from models.system import Context, Progress, Proposal
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+OF_TUNES = ("melody", "note_step", "time_slice", "concert")
+"""Representations of systems that are measured on the bundled tunes."""
 
 
 def is_command(argv: Sequence[str]) -> bool:
@@ -198,11 +200,13 @@ def evaluate(arguments: argparse.Namespace) -> None:
     card = catalogue.card(arguments.system)
     weights = Path(arguments.weights) if arguments.weights else None
     data = _data(arguments.data)
-    if data is None and card.representation.name in ("melody", "note_step"):
+    if data is None and card.representation.name in OF_TUNES:
         for fraction, text in tunes.prepare():  # minutes, the first time
             _progress(fraction, text)
         _progress(None)
     evaluation = importlib.import_module("models.evaluation")
+    device = _device(arguments.device)
+    importlib.import_module("models.device").settle(device)
     table = evaluation.evaluate(
         arguments.system,
         data,
@@ -210,7 +214,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         samples=arguments.samples,
         attributes=arguments.attributes,
         seed=arguments.seed,
-        device=_device(arguments.device),
+        device=device,
     )
     _show(table, arguments.json)
 
@@ -428,7 +432,9 @@ def _data(text: str | None) -> Any:
     if path.is_dir():
         found = list(_files(path))
         if not found:
-            raise UserError(f"{path} has no files that can be read; put MIDI or MusicXML there.")
+            raise UserError(
+                f"{path} has no files that can be read; put MIDI, MusicXML or ABC there."
+            )
         return found
     if not path.exists() and not path.suffix:
         raise UserError(f"There is no data {text!r}; say valid, test, or name a file or folder.")

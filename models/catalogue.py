@@ -59,12 +59,15 @@ def cards() -> tuple[Card, ...]:
     for file in resources.files("models.systems").iterdir():
         if not file.name.endswith(".py") or file.name.startswith("_"):
             continue
-        found.extend(
-            _value(node.value)
-            for node in ast.parse(file.read_text("utf-8")).body
-            if isinstance(node, ast.Assign)
-            and any(isinstance(t, ast.Name) and t.id == "CARD" for t in node.targets)
-        )
+        try:
+            found.extend(
+                _value(node.value)
+                for node in ast.parse(file.read_text("utf-8")).body
+                if isinstance(node, ast.Assign)
+                and any(isinstance(t, ast.Name) and t.id == "CARD" for t in node.targets)
+            )
+        except ValueError as error:
+            raise ValueError(f"{file.name}, {error}") from None
     return tuple(sorted(found, key=lambda c: (c.name.casefold(), c.id)))
 
 

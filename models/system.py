@@ -11,6 +11,7 @@ import numpy as np
 
 from models.card import Card, Task, Value
 from models.score import Key, Region, Score, Track, splice
+from models.timebase import MeterMap
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Proposal:
 
     `tracks` hold only the new notes, all inside `region`; a track id the score lacks is a new track.
     `final` is False while the sampler still works on it. `figures` may carry what the system thinks
-    of it (e.g. nats per note). `fermatas` and `keys` are those of a piece made from nothing: they are
-    taken over by a score that has none.
+    of it (e.g. nats per note). `fermatas`, `keys` and `meter` are those of a piece made from nothing: they
+    are taken over by a score that has none, the metre by one that has no notes.
     """
 
     candidate: int
@@ -51,6 +52,7 @@ class Proposal:
     fermatas: tuple[int, ...] = ()
     keys: tuple[Key, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
+    meter: MeterMap | None = None
 
     def apply(self, score: Score) -> Score:
         """`score` with the proposal in it; see `models.score.splice`."""
@@ -59,6 +61,8 @@ class Proposal:
             spliced = replace(spliced, fermatas=self.fermatas)
         if self.keys and not score.keys:
             spliced = replace(spliced, keys=self.keys)
+        if self.meter is not None and not score.length:
+            spliced = replace(spliced, meter=self.meter)
         return spliced
 
 

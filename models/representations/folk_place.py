@@ -14,7 +14,7 @@ from models.representations import folk, note_step
 from models.representations.note_step import Seat
 from models.score import Key, Notes, Region, Score, UserError
 from models.system import Ask
-from models.timebase import PPQ
+from models.timebase import PPQ, MeterMap
 
 Column = npt.NDArray[np.int64]
 
@@ -35,7 +35,7 @@ class Place:
     """What a request comes to.
 
     bar: ticks of a bar; bars: how many are asked for, of length ticks together; prompt: the words to
-    begin with; seat: track and transposition; onward: whether music goes on, which has `offset` ticks of the
+    begin with; seat: track and transposition; keys and meter: of a piece made from nothing; onward: whether music goes on, which has `offset` ticks of the
     bar in hand.
     """
 
@@ -45,6 +45,7 @@ class Place:
     prompt: list[int]
     seat: Seat
     keys: tuple[Key, ...]
+    meter: MeterMap | None = None
     onward: bool = False
     offset: int = 0
 
@@ -74,7 +75,13 @@ def find(ask: Ask, values: Mapping[str, Value]) -> Place:
             bars = min(length // bar, -(-length // _bar_of(score, region.start)))
         if bars < 1:
             raise UserError("Less than a bar is marked; mark more.")
-        return Place(bar, bars, length, head, seat, keys)
+        stands = score.length or score.meter.at(region.start) == (numerator, denominator)
+        meter = (
+            None
+            if stands
+            else MeterMap(np.zeros(1, np.int64), np.array([numerator]), np.array([denominator]))
+        )
+        return Place(bar, bars, length, head, seat, keys, meter)
     lines = _barlines(score, region.start, bar)
     words = _heard(seat.before, lines, shift, mode == "min")
     whole = lines[-1] == region.start and (len(lines) < 2 or lines[-1] - lines[-2] == bar)
@@ -83,7 +90,9 @@ def find(ask: Ask, values: Mapping[str, Value]) -> Place:
     if not whole and words and words[-1] == "|" and offset:
         words.pop()
     prompt = [*head, *(folk.NUMBER[w] for w in words)]
-    return Place(bar, -(-length // bar), length, prompt, seat, keys, True, offset // 120 * 120)
+    return Place(
+        bar, -(-length // bar), length, prompt, seat, keys, None, True, offset // 120 * 120
+    )
 
 
 def _bar_of(score: Score, tick: int) -> int:

@@ -277,7 +277,9 @@ class System:
                     draft.push(draft.choose(logits[k], temperature, uniform[k]))
                     if draft.done or step % GROWTH == FIRST:
                         track = note_step.written(draft.rows(), place.seat, ask.region)
-                        yield Proposal(k, ask.region, (track,), draft.done, keys=place.keys)
+                        yield Proposal(
+                            k, ask.region, (track,), draft.done, keys=place.keys, meter=place.meter
+                        )
                 if all(draft.done for draft in drafts):
                     return
                 logits = stepper.step([draft.last for draft in drafts], state)

@@ -50,6 +50,13 @@ def seeded(pitches: list[int], bars: int, key: Key | None = None, **values: Any)
     return Ask(Task.CONTINUE, score, region, CARD.values(values), 1)
 
 
+def test_an_empty_piece_takes_the_metre_of_its_tune_over(system: Any) -> None:
+    (jig,) = made(system, create(Score(), 8, metre="6/8"))
+    assert jig.apply(Score()).meter.at(0) == (6, 8)
+    begun = Score((Track(5, "Bass", Notes.of(0, PPQ, 40)),))
+    assert jig.apply(begun).meter.at(0) == (4, 4)
+
+
 def test_one_step_at_a_time_is_what_the_net_says_at_once() -> None:
     torch.manual_seed(1)
     net = Net(Shape(32, 3, 0.0)).eval()
