@@ -86,6 +86,7 @@ CARD = Card(
     strengths="Chorales in Bach's manner from nothing, under a melody, or mended bar by bar.",
     weaknesses="Knows chorales in 4/4, 3/4 and 3/2 alone; no words, no large form.",
     year=2017,
+    figure=".18 to .30 nats a voice given the others, 91 to 95 % right",
 )
 
 KEYS = (

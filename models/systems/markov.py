@@ -44,6 +44,7 @@ CARD = Card(
     strengths="At once in the style of what it heard, your own piece included; any metre, triplets too.",
     weaknesses="It knows no further back than a few notes: no form, no bars, no end in sight.",
     year=1956,
+    figure="3.01 nats a note at order 2, 3.27 at order 4, held-out tunes",
 )  # fmt: skip
 
 VIOLIN = 40

@@ -39,6 +39,7 @@ CARD = Card(
     strengths="Answers at once, and the same melody always gets the same voices.",
     weaknesses="Alto, tenor and bass do not hear one another; four bars at a time, 4/4 alone.",
     year=2019,
+    figure=".85 nats a voice given the soprano, 76 % right",
 )
 
 STEPS = 64

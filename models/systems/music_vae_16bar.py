@@ -41,6 +41,7 @@ CARD = Card(
     strengths="A whole tune is one code: it can be pushed, mixed and gone from as one thing.",
     weaknesses="One voice in sixteenths, 4/4; a fifth of the notes come back changed when drawn; its own tunes wander in key.",
     year=2018,
+    figure=".960 of steps right told the past, .924 on its own",
 )
 
 BARS = 16

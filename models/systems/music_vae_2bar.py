@@ -40,6 +40,7 @@ CARD = Card(
     strengths="Nearly every two bars come back from their code as they were; near codes are near melodies.",
     weaknesses="One voice in sixteenths, 4/4; each two bars know nothing of the two before.",
     year=2018,
+    figure=".993 of steps right told the past, .974 on its own",
 )
 
 BARS = 2

@@ -55,6 +55,7 @@ CARD = Card(
     strengths="Learns two phrases of yours in a second or two, and plays what lies between.",
     weaknesses="It knows a handful of melodies and no music besides; in between it may stumble.",
     year=1989,
+    figure="24 of 24 melodies learnt exactly",
 )  # fmt: skip
 
 MELODIES = 24

@@ -40,6 +40,7 @@ CARD = Card(
     strengths="The smallest and plainest of the latent systems: two recurrent nets without a gate.",
     weaknesses="Hears the code at its first step alone and forgets: the second bar comes back worse.",
     year=2014,
+    figure=".918 of steps right told the past, .774 on its own",
 )
 
 BARS = 2

@@ -41,6 +41,7 @@ CARD = Card(
     weaknesses="Its history is these two bars; taken from the paper: code and last output at every step, "
     "highway nets; not taken: its MIDI encoding and its filters of results.",
     year=2017,
+    figure=".951 of steps right told the past, .835 on its own",
 )
 
 BARS = 2
