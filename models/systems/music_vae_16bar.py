@@ -230,8 +230,8 @@ class System:
         return cls(nets.load(path, CARD.id, Shape, Net), device)
 
     def save(self, path: Path, card: Mapping[str, Any]) -> None:
-        """Writes the weights (in 8 bits) and `card`, to which the net's shape is added."""
-        nets.save(self.net, path, card, bits=8)
+        """Writes the weights (in half precision) and `card`, to which the net's shape is added."""
+        nets.save(self.net, path, card)
 
     def encode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """See `models.coder.Coder`."""
