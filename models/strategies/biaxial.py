@@ -28,6 +28,8 @@ VICINITY = 12
 FEATURES = 2 * (2 * VICINITY + 1) + 12 + 12 + 1 + 7
 NEVER = 1e-6
 """Probability of a key outside the compass."""
+OPENING = 0.4
+"""The share of the temperature at which a first chord is drawn."""
 WARM_STEPS = 16
 """Steps at the start of a stretch from the middle of a piece that only warm the memory up."""
 
@@ -329,7 +331,9 @@ def write(
         with torch.inference_mode():
             noise = rng.random((count, K, 2)).astype(np.float32)
             kept = seat.kept.sounds[t, first : first + K]
-            now = writer.step(int(seat.position[t]), kept, noise, heat, more)
+            # A first chord has no music before it that would keep its notes together.
+            sure = heat * OPENING if not t and not seat.before.sounds.any() else heat
+            now = writer.step(int(seat.position[t]), kept, noise, sure, more)
         sounds[:, t, first : first + K], begins[:, t, first : first + K] = now
         yield t + 1, sounds, begins
 
