@@ -28,8 +28,9 @@ VICINITY = 12
 FEATURES = 2 * (2 * VICINITY + 1) + 12 + 12 + 1 + 7
 NEVER = 1e-6
 """Probability of a key outside the compass."""
-OPENING = 0.4
-"""The share of the temperature at which a first chord is drawn."""
+OPENINGS = ((48, 55, 64, 72), (48, 60, 67, 76), (45, 57, 64, 72), (45, 60, 64, 69))
+"""Music from nothing begins with one of these for a beat, on C or A: with no music before it, a first chord
+drawn key by key does not hold together."""
 WARM_STEPS = 16
 """Steps at the start of a stretch from the middle of a piece that only warm the memory up."""
 
@@ -316,34 +317,58 @@ class Writer:
         self.sounds, self.begins = sounds, begins
         return sounds > 0, begins > 0
 
+    def told(
+        self, chords: npt.NDArray[np.bool_], struck: bool
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Takes `chords` [count, K] instead of what it drew, `struck` or held."""
+        self.sounds = chords.astype(np.float32)
+        self.begins = self.sounds * struck
+        return chords, chords & struck
+
 
 def write(
-    net: Net, seat: Seat, count: int, heat: float, more: float, rng: np.random.Generator
+    net: Net,
+    seat: Seat,
+    count: int,
+    heat: float,
+    more: float,
+    rng: np.random.Generator,
+    tonic: int = 0,
 ) -> Iterator[tuple[int, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
     """Fills a seat: after each step yields how many there are, and `sounds` and `begins` [count, T, PITCHES]
-    so far, which are written on."""
+    so far, which are written on. `tonic`: semitones that C major has been moved up by."""
     first, K = net.shape.lowest - LOWEST, net.shape.keys
     sounds = np.zeros((count, len(seat), PITCHES), bool)
     begins = np.zeros_like(sounds)
     with torch.inference_mode():
         writer = Writer(net, seat.before, count)
+    chords = np.zeros((count, K), bool)
+    for row, chord in zip(chords, rng.integers(len(OPENINGS), size=count), strict=True):
+        keys = np.array(OPENINGS[chord]) + tonic - net.shape.lowest
+        row[keys[(keys >= 0) & (keys < K)]] = True
     for t in range(len(seat)):
         with torch.inference_mode():
             noise = rng.random((count, K, 2)).astype(np.float32)
             kept = seat.kept.sounds[t, first : first + K]
-            # A first chord has no music before it that would keep its notes together.
-            sure = heat * OPENING if not t and not seat.before.sounds.any() else heat
-            now = writer.step(int(seat.position[t]), kept, noise, sure, more)
+            now = writer.step(int(seat.position[t]), kept, noise, heat, more)
+            if t < net.shape.per_beat and not seat.before.sounds.any():
+                now = writer.told(chords | kept, t == 0)
         sounds[:, t, first : first + K], begins[:, t, first : first + K] = now
         yield t + 1, sounds, begins
 
 
 def proposals(
-    net: Net, seat: Seat, count: int, heat: float, more: float, rng: np.random.Generator
+    net: Net,
+    seat: Seat,
+    count: int,
+    heat: float,
+    more: float,
+    rng: np.random.Generator,
+    tonic: int = 0,
 ) -> Iterator[Proposal | Progress]:
     """Fills a seat and shows what is there at every bar's end; see `write`."""
     bar = 4 * net.shape.per_beat
-    for done, sounds, begins in write(net, seat, count, heat, more, rng):
+    for done, sounds, begins in write(net, seat, count, heat, more, rng, tonic):
         final = done == len(seat)
         if final or not done % bar:
             yield Progress(done / len(seat), "Writing")

@@ -16,6 +16,7 @@ import numpy as np
 from models import nets, training
 from models.card import Card, Objective, Param, Representation, Task
 from models.representations import pianoroll
+from models.representations.note_step import to_white_keys
 from models.score import UserError
 from models.strategies import biaxial
 from models.strategies.biaxial import Net, Shape
@@ -93,7 +94,9 @@ class System:
         yield Progress(0.0, "Listening back")
         net = self.net if self.device == "cpu" else copy.deepcopy(self.net).cpu()
         heat, more = values["temperature"], values["density"]
-        yield from biaxial.proposals(net, seat, ask.count, heat, more, context.rng)
+        key = ask.score.key_at(ask.region.start)
+        tonic = -to_white_keys(key.sharps) if key else 0
+        yield from biaxial.proposals(net, seat, ask.count, heat, more, context.rng, tonic)
 
     def train(
         self, corpus: Any, context: Context, fit: training.Fit | None = None

@@ -129,3 +129,19 @@ def test_denser_is_denser() -> None:
         made = [writer.step(t, np.zeros(18, bool), noise[t], 1.0, more)[0].sum() for t in range(4)]
         counts.append(sum(made))
     assert counts[0] < counts[1] < counts[2]
+
+
+def test_music_from_nothing_begins_with_a_chord_in_its_key() -> None:
+    torch.manual_seed(2)
+    net = Net(Shape(12, 10, 8, 6, dropout=0)).eval()
+    empty = np.zeros((8, PITCHES), bool)
+    past = Roll("", empty[:0], empty[:0], np.arange(0))
+    still = Roll("", empty, empty, np.arange(8))
+    seat = Seat(Region(0, 1920), (Track(0, ""),), 0, 240, 80, past, still, np.arange(8))
+    *_, (_, sounds, begins) = biaxial.write(net, seat, 3, 1.0, 0.0, np.random.default_rng(0), 2)
+    chords = {tuple(p + 2 for p in chord) for chord in biaxial.OPENINGS}
+    for k in range(3):
+        assert tuple(np.flatnonzero(sounds[k, 0]) + LOWEST) in chords
+        assert (sounds[k, :4] == sounds[k, 0]).all()
+        assert (begins[k, 0] == sounds[k, 0]).all()
+        assert not begins[k, 1:4].any()
