@@ -111,7 +111,8 @@ def test_a_phrase_is_pushed_dragged_turned_kept_and_taken_back(
     assert candidate.proposal.figures["pitch"] > shaper.own["pitch"] + 1, "it went up"
     picture("pushed")
 
-    # The dot, dragged.
+    # The dot, dragged, once the last answer to the slider has moved it.
+    qtbot.waitUntil(lambda: not shaper.busy, timeout=20_000)
     plot, place = shape.map.plot, shaper.place
     assert place is not None
     there = plot.pixel(place)
