@@ -87,6 +87,7 @@ class Shaper(QObject):
         self.status = ""
         self._shift = (0.0, 0.0)
         self._leaning = (0.0, 0.0)  # how far the sliders have moved the phrase on the map
+        self._leant: Mapping[str, float] = {}  # by which sliders that was
         self._located = False  # the phrase as it is has been asked for
         self._seen: tuple[Region | None, Notes] = (None, EMPTY)
         self._document = session.document
@@ -175,7 +176,8 @@ class Shaper(QObject):
             self._composer.cancel(self._request)
         self._request, self._live, self._again, self._settled = None, None, False, False
         self.phrase, self.sources, self.home, self._located = None, (), None, False
-        self.sliders, self._shift, self._leaning = {}, (0.0, 0.0), (0.0, 0.0)
+        self.sliders, self._shift = {}, (0.0, 0.0)
+        self._leaning, self._leant = (0.0, 0.0), {}
         self.own, self.measured = {}, {}
         self._say("")
 
@@ -254,7 +256,8 @@ class Shaper(QObject):
     def reset(self) -> None:
         """Push nothing any more; the phrase is what it was."""
         averaged, self.sources = bool(self.sources), ()
-        self.sliders, self._shift, self._leaning = {}, (0.0, 0.0), (0.0, 0.0)
+        self.sliders, self._shift = {}, (0.0, 0.0)
+        self._leaning, self._leant = (0.0, 0.0), {}
         self._withdraw()
         if averaged:  # back to the phrase that is chosen
             self._forget()
@@ -364,9 +367,11 @@ class Shaper(QObject):
         if "map_x" in figures:
             x, y = figures["map_x"] - shift[0], figures["map_y"] - shift[1]
             if not any(sliders.values()):
-                self.home, self._leaning = (x, y), (0.0, 0.0)
-            elif self.home is not None:
-                self._leaning = (x - self.home[0], y - self.home[1])
+                self.home, self._leaning, self._leant = (x, y), (0.0, 0.0), {}
+            elif self.home is not None and sliders != self._leant:
+                # Only the sliders' doing: elsewhere on the map they may lean further, but a dot that
+                # is dragged stays under the hand.
+                self._leaning, self._leant = (x - self.home[0], y - self.home[1]), sliders
         if pushed and self.pushed:
             assert self.card is not None
             if self._live is None:

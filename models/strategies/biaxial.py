@@ -39,7 +39,7 @@ WARM_STEPS = 16
 class Shape:
     """Cells of the two layers along time and of the two along the keys; how many keys below are told to
     each (the paper: 1); the compass; steps a quarter note; whether it knows a repeated note from a long
-    one; and what is dropped between layers in training."""
+    one; what is dropped between layers in training; and the steps of a stretch it learns from."""
 
     time1: int = 300
     time2: int = 300
@@ -51,6 +51,7 @@ class Shape:
     per_beat: int = 4
     articulated: int = 1
     dropout: float = 0.5
+    stretch: int = 96
 
     @property
     def keys(self) -> int:
@@ -168,10 +169,12 @@ def tensors(rolls: Sequence[Roll], shape: Shape) -> tuple[Tensor, Tensor, Tensor
 
 
 def batches(
-    pieces: Sequence[Roll], shape: Shape, steps: int, size: int, rng: np.random.Generator
+    pieces: Sequence[Roll], shape: Shape, frames: int, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """For ever, `tensors` of stretches of at most `steps` steps, pieces as often as they are long; half of
-    the stretches are beginnings or whole pieces, and the last of `tensors` is 0 where one only warms up."""
+    """For ever, `tensors` of stretches of at most `shape.stretch` steps, as many as make `frames`, pieces as
+    often as they are long; half of the stretches are beginnings or whole pieces, and the last of `tensors`
+    is 0 where one only warms up."""
+    steps, size = shape.stretch, max(1, frames // shape.stretch)
     length = np.array([len(p) for p in pieces], float)
     while True:
         chosen = rng.choice(len(pieces), size, p=length / length.sum())
@@ -190,10 +193,10 @@ def batches(
 
 
 def losses(
-    net: Net, pieces: Sequence[Roll], steps: int, size: int, device: str, rng: np.random.Generator
+    net: Net, pieces: Sequence[Roll], frames: int, device: str, rng: np.random.Generator
 ) -> Iterator[Tensor]:
     """For ever, the mean −log p of a step of `batches`, in nats, to go down from."""
-    for sounds, begins, position, there in batches(pieces, net.shape, steps, size, rng):
+    for sounds, begins, position, there in batches(pieces, net.shape, frames, rng):
         there = there.to(device)
         # Products in bfloat16 take half the time here; the weights stay in single precision.
         keys = [x.to(device, torch.bfloat16) for x in (sounds, begins)]

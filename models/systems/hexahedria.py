@@ -47,7 +47,8 @@ CARD = Card(
 )  # fmt: skip
 
 BATCH = 8
-STEPS = 96
+FRAMES = 96
+"""Steps of an update, times BATCH."""
 MEMORY = 128
 """Steps before the region that it listens to."""
 WATCHED_FRAMES = 4000
@@ -105,7 +106,7 @@ class System:
         the loss in nats a step. Close it to stop."""
         fit = fit or training.Fit(self.net, training.Plan(minutes=60.0))
         self.net.train()
-        losses = biaxial.losses(self.net, corpus.train, STEPS, BATCH, self.device, context.rng)
+        losses = biaxial.losses(self.net, corpus.train, BATCH * FRAMES, self.device, context.rng)
         for loss in losses:
             yield {"loss_nats": fit.update(loss)}
 
