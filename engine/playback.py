@@ -32,11 +32,13 @@ class Ports(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Load:
-    """Let `track` play `table` on `port` from now on, instead of what it played before."""
+    """Let `track` play `table` on `port` from now on, instead of what it played before; all of it `offset`
+    milliseconds later than the score says (−200…200)."""
 
     track: int
     port: str
     table: Table
+    offset: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,44 @@ class Live:
 
 
 @dataclass(frozen=True)
+class Route:
+    """What comes in from the input `source` ("" from any that is listened to) goes to the output `port`: on
+    `channel`, or on its own (None); keys from `low` to `high` alone, moved by `transpose` semitones."""
+
+    source: str
+    port: str
+    channel: int | None = None
+    low: int = 0
+    high: int = 127
+    transpose: int = 0
+
+
+@dataclass(frozen=True)
+class Thru:
+    """Pass on what is played in along these routes, at once and without leaving the MIDI process."""
+
+    routes: tuple[Route, ...] = ()
+
+
+@dataclass(frozen=True)
+class Follow:
+    """Whose time to follow: "" our own, "clock:NAME" the MIDI clock of that input, "mtc:NAME" its MIDI time
+    code, "link" Ableton Link's."""
+
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A message about time (clock, start, stop, continue, song position, MTC) came in from `source` at the
+    moment `at`. For the transport, from whoever reads the inputs."""
+
+    at: int
+    message: bytes
+    source: str
+
+
+@dataclass(frozen=True)
 class Panic:
     """Silence everything on every open port, whatever is known to sound."""
 
@@ -161,6 +201,8 @@ Command = (
     | Seek
     | Loop
     | SendClock
+    | Follow
+    | Timing
     | Live
     | Panic
     | Report
@@ -205,10 +247,21 @@ class PortBack:
 
 @dataclass(frozen=True)
 class Played:
-    """A message came in from the open MIDI input at the moment `at`."""
+    """A message came in from the MIDI input `source` at the moment `at`."""
 
     at: int
     message: bytes
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Synced:
+    """How following goes: `state` is "own", "waiting" (nothing heard yet), "locked" or "lost" (it was heard,
+    and is no more: the music goes on at its last tempo); `bpm` in quarter notes a minute, smoothed."""
+
+    source: str
+    state: str
+    bpm: float
 
 
 @dataclass(frozen=True)
@@ -239,4 +292,6 @@ class Ended:
     """The transport's process has ended without being asked to; it is started again."""
 
 
-Event = Anchor | Lateness | PortLost | PortBack | Played | Notice | PortNames | Ready | Ended
+Event = (
+    Anchor | Lateness | PortLost | PortBack | Played | Synced | Notice | PortNames | Ready | Ended
+)

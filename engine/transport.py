@@ -22,6 +22,7 @@ from engine.playback import (
     Anchor,
     Command,
     Event,
+    Follow,
     Lateness,
     Live,
     Load,
@@ -39,6 +40,7 @@ from engine.playback import (
     SendClock,
     Stop,
     Tempo,
+    Timing,
     Unload,
 )
 from engine.schedule import CONTROL, NOTE_OFF, NOTE_ON, PROGRAM, SUSTAIN_CC, Table
@@ -291,7 +293,7 @@ class _Transport:
             case PortLost(name):
                 self._leave(name)
                 self._lost(name)
-            case Quit():
+            case Follow() | Timing() | Quit():
                 pass
 
     def _load(self, load: Load, now: int) -> None:
