@@ -48,7 +48,8 @@ class Setting:
     sounds (port, channel, program, offset), highest first; their ids are LIVE and above. bars: of an answer,
     or how far a stream is kept ahead. density: −3…3, register: octaves −2…2, by the system's own parameter
     where it has one, else by rule. For MUTATE: every `passes` of the loop, `share` (0–1) of the notes of
-    `voice` (a track id; None: of any) are written anew.
+    `voice` (a track id; None: of any) are written anew. rest: beats of silence that end a phrase.
+    repeat: while a model is late the last good bar is repeated, else varied by rule.
     """
 
     mode: Mode
@@ -62,6 +63,8 @@ class Setting:
     passes: int = 2
     share: float = 0.25
     voice: int | None = None
+    rest: float = 1.0
+    repeat: bool = False
 
 
 LIVE = 1_000_000
@@ -84,7 +87,8 @@ class View:
     bar and beat count from 1. state: one word ("ready", "listening", "thinking", "answering", "playing",
     "falling back"). coming: a few words about what comes next ("answer in 2 beats"). ahead: bars that are ready.
     late: how often the fallback stepped in. sentence: what the performer must know, else "". take: what has
-    been made so far, to be kept: tracks of ids LIVE and above.
+    been made so far, to be kept: tracks of ids LIVE and above; of MUTATE the document's own tracks that
+    have changed, by their own ids. system: the name of the one that plays.
     """
 
     running: bool = False
@@ -99,3 +103,4 @@ class View:
     late: int = 0
     sentence: str = ""
     take: tuple[Track, ...] = ()
+    system: str = ""
