@@ -162,7 +162,7 @@ def clear(score: Score, region: Region) -> Score:
 
 
 def set_track(score: Score, track_id: int, **changes: object) -> Score:
-    """A track with other settings (name, channel, program, port, muted, soloed, volume)."""
+    """A track with other settings (name, channel, program, port, muted, soloed, volume, offset)."""
     return score.with_track(replace(score.track(track_id), **changes))  # type: ignore[arg-type]
 
 

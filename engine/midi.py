@@ -112,8 +112,8 @@ def _receive(
                     raise EOFError
             message = pipe.recv()
             if isinstance(message, tuple):
-                track, port = message
-                message = Load(track, port, Table.frombytes(pipe.recv_bytes()))
+                track, port, offset = message
+                message = Load(track, port, Table.frombytes(pipe.recv_bytes()), offset)
             if isinstance(message, Listen):
                 keeper.listen(message.name)
             else:
@@ -237,7 +237,7 @@ class MidiLink:
 
 def _put(pipe: Connection, command: Command | Listen) -> None:
     if isinstance(command, Load):
-        pipe.send((command.track, command.port))
+        pipe.send((command.track, command.port, command.offset))
         pipe.send_bytes(command.table.tobytes())
     else:
         pipe.send(command)
@@ -266,7 +266,7 @@ class _Shown:
             if before is None or before[0] is not track or before[1] != now[1]:
                 self._tracks[track.id] = now
                 table = schedule.compile(track, audible=now[1])
-                found.append(Load(track.id, track.port, table))
+                found.append(Load(track.id, track.port, table, track.offset))
         return found
 
 

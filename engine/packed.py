@@ -26,6 +26,7 @@ from engine.delta import Delta, TrackDelta
 from models.score import (
     CONTROL_DTYPES,
     LAST_TICK,
+    MOST_OFFSET,
     NOTE_DTYPES,
     Column,
     Controls,
@@ -193,6 +194,7 @@ def _settings_out(track: Track | None) -> dict[str, Any] | None:
         "muted": bool(track.muted),
         "soloed": bool(track.soloed),
         "volume": int(track.volume),
+        "offset": int(track.offset),
     }
 
 
@@ -209,6 +211,7 @@ def _settings_in(entry: object, track_id: int) -> Track | None:
         muted=_flag(table["muted"]),
         soloed=_flag(table["soloed"]),
         volume=_whole(table["volume"], 0, 127),
+        offset=_whole(table.get("offset", 0), -MOST_OFFSET, MOST_OFFSET),  # older files have none
     )
 
 

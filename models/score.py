@@ -56,6 +56,9 @@ CONTROL_DTYPES: dict[str, str] = {
 LAST_TICK = 2**53
 """No onset and no duration is longer: sums of two stay far inside 64 bits, and exact as floats."""
 
+MOST_OFFSET = 200
+"""Milliseconds a track may be sent later, or earlier, than the score says."""
+
 _RANGES: dict[str, tuple[int, int]] = {
     "onset": (0, LAST_TICK),
     "duration": (1, LAST_TICK),
@@ -263,7 +266,8 @@ class Track:
     """One line of the score: its notes and how they sound.
 
     channel 0–15 (9: drums), program 0–127; `port` names a MIDI output, "" the built-in synth;
-    `volume` 0–127 as in MIDI controller 7.
+    `volume` 0–127 as in MIDI controller 7; `offset` −200…200 ms: how much later than the score it is sent, to
+    make up for slow or fast gear (files of music know nothing of it).
     """
 
     id: int
@@ -276,6 +280,7 @@ class Track:
     muted: bool = False
     soloed: bool = False
     volume: int = 100
+    offset: int = 0
 
     def with_notes(self, notes: Notes) -> Track:
         """A copy with other notes."""
