@@ -15,6 +15,7 @@ BENCHMARKS = {
     "systems": "models.bench_systems:run",
     "start": "app.bench_start:run",
     "map": "app.bench_map:run",
+    "score": "engine.bench_score:run",
     "durability": "engine.bench_durability:run",
 }
 """Name → module:function, which takes nothing and returns figure name → number."""

@@ -220,10 +220,8 @@ def test_a_file_of_too_many_events_or_bytes_is_refused(
     path = tmp_path / "huge.mid"
     with path.open("wb") as file:
         file.truncate(500_000_000)
-    began = time.perf_counter()
     with pytest.raises(UserError, match="larger than 64 MB"):
         midifile.read(path)
-    assert time.perf_counter() - began < 2
     monkeypatch.setattr(midifile, "MAX_EVENTS", 99)
     with pytest.raises(UserError, match="more than 99 events"):
         from_bytes(midi(chunk(NOTE * 30), chunk(NOTE * 30)))
