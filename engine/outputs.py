@@ -55,13 +55,20 @@ class Outputs:
             self._state.pop(slot, None)
         self._ports.pop(name, None)
 
-    def send(self, name: str, message: bytes) -> None:
-        """Send something that need not be remembered."""
+    def lead_ns(self, name: str) -> int:
+        """How much earlier than its moment this port wants a message; 0 for most, and for closed ones."""
+        return int(getattr(self._ports.get(name), "lead_ns", 0))
+
+    def send(self, name: str, message: bytes, moment: int | None = None) -> None:
+        """Send something that need not be remembered, for that moment where a port can be told one."""
         port = self._ports.get(name)
         if port is None:
             return
         try:
-            port.send(message)
+            if moment is not None and hasattr(port, "send_at"):
+                port.send_at(message, moment)
+            else:
+                port.send(message)
         except OSError:
             del self._ports[name]
             self._lost(name)
@@ -81,24 +88,26 @@ class Outputs:
             if struck == moment:
                 owners.add(owner)
                 return
-            self._end(key)
+            self._end(key, moment)
         owners.add(owner)
         self._sounding[key] = (moment, owners)
-        self.send(port, message)
+        self.send(port, message, moment)
 
-    def lift(self, owner: int, key: Key) -> None:
+    def lift(self, owner: int, key: Key, moment: int | None = None) -> None:
         """`owner` lets go of a key; nothing happens if it did not hold it."""
         _, owners = self._sounding.get(key, (0, set()))
         if owner in owners:
             owners.discard(owner)
             if not owners:
-                self._release(key)
+                self._release(key, moment)
 
-    def end_notes_of(self, track: int, keep: frozenset[Key] = frozenset()) -> None:
+    def end_notes_of(
+        self, track: int, keep: frozenset[Key] = frozenset(), moment: int | None = None
+    ) -> None:
         """A track lets go of all its keys but those in `keep`."""
         for key in [k for k, (_, owners) in self._sounding.items() if track in owners]:
             if key not in keep:
-                self.lift(track, key)
+                self.lift(track, key, moment)
 
     def end_tracks_notes(self) -> None:
         """All tracks let go of their keys, and of the pedals that would let them ring on."""
@@ -126,39 +135,41 @@ class Outputs:
             for controller in (SUSTAIN_CC, ALL_NOTES_OFF_CC, ALL_SOUND_OFF_CC):
                 self.send(name, bytes((CONTROL | channel, controller, 0)))
 
-    def _release(self, key: Key) -> None:
+    def _release(self, key: Key, moment: int | None = None) -> None:
         del self._sounding[key]
-        self._end(key)
+        self._end(key, moment)
 
-    def _end(self, key: Key) -> None:
-        self.send(key[0], bytes((NOTE_OFF | key[1], key[2], 64)))
+    def _end(self, key: Key, moment: int | None = None) -> None:
+        self.send(key[0], bytes((NOTE_OFF | key[1], key[2], 64)), moment)
 
     # Controls
 
-    def control(self, port: str, message: bytes) -> None:
+    def control(self, port: str, message: bytes, moment: int | None = None) -> None:
         """Send a control and remember it."""
         if port in self._ports:
             self._state[slot(port, message)] = message
-            self.send(port, message)
+            self.send(port, message, moment)
 
     def has(self, port: str, message: bytes) -> bool:
         """Whether this control is the last of its kind that was sent."""
         return self._state.get(slot(port, message)) == message
 
-    def chase(self, port: str, controls: Iterable[bytes], *, pedals: bool) -> None:
+    def chase(
+        self, port: str, controls: Iterable[bytes], *, pedals: bool, moment: int | None = None
+    ) -> None:
         """Send those controls that differ from what the port has; sustain pedals only with `pedals`."""
         for message in controls:
             pedal = message[0] & 0xF0 == CONTROL and message[1] == SUSTAIN_CC
             if (pedals or not pedal) and not self.has(port, message):
-                self.control(port, message)
+                self.control(port, message, moment)
 
-    def raise_pedals(self, slots: Iterable[Slot]) -> None:
+    def raise_pedals(self, slots: Iterable[Slot], moment: int | None = None) -> None:
         """Raise the sustain pedals among these that are down."""
         for port, status, controller in list(slots):
             if status & 0xF0 == CONTROL and controller == SUSTAIN_CC:
                 last = self._state.get((port, status, controller))
                 if last is not None and last[2]:
-                    self.control(port, bytes((status, SUSTAIN_CC, 0)))
+                    self.control(port, bytes((status, SUSTAIN_CC, 0)), moment)
 
 
 def slot(port: str, message: bytes) -> Slot:

@@ -102,11 +102,23 @@ class SendClock:
 
 @dataclass(frozen=True)
 class Live:
-    """Send a channel message now. A note-on is lifted by its note-off, or by itself after `seconds`."""
+    """Send a channel message now. A note-on is lifted by its note-off, or by itself after `seconds`.
+
+    `source` names who plays it ("" the window, else a MIDI input): each source holds its own keys, and a
+    key that several hold sounds until the last lets go. What is no channel message is ignored.
+    """
 
     port: str
     message: bytes
     seconds: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class LetGo:
+    """The input `source` has vanished, or leads elsewhere: end the notes and pedals that it holds."""
+
+    source: str
 
 
 @dataclass(frozen=True)
@@ -145,6 +157,18 @@ class Timing:
     at: int
     message: bytes
     source: str
+
+
+@dataclass(frozen=True)
+class Linked:
+    """Ableton Link's time: at the moment `at` its beat (quarter notes, fractional) was `beat`, at `bpm`;
+    whether its peers play, and how many there are. For the transport, from `engine.link`."""
+
+    at: int
+    beat: float
+    bpm: float
+    playing: bool
+    peers: int
 
 
 @dataclass(frozen=True)
@@ -203,7 +227,9 @@ Command = (
     | SendClock
     | Follow
     | Timing
+    | Linked
     | Live
+    | LetGo
     | Panic
     | Report
     | Quit
@@ -214,21 +240,31 @@ Command = (
 
 @dataclass(frozen=True)
 class Anchor:
-    """At the moment `at` the playhead was at `tick`; it moves on from there if `playing`."""
+    """At the moment `at` the playhead was at `tick`; it moves on from there if `playing`.
+
+    With `bpm` it moves steadily at that tempo, whatever the tempo map says (somebody else's clock is
+    followed); else through the tempo map, `rate` of its seconds in each second.
+    """
 
     tick: float = 0.0
     at: int = 0
     playing: bool = False
+    bpm: float = 0.0
+    rate: float = 1.0
 
     def position(self, tempo: TempoMap, now: int) -> float:
-        """The tick of the playhead at the moment `now`, by the tempo map the transport follows."""
+        """The tick of the playhead at the moment `now`, by the tempo map the transport plays by."""
         if not self.playing or now <= self.at:
             return self.tick
-        return float(tempo.ticks(tempo.second(self.tick) + (now - self.at) * 1e-9))
+        if self.bpm:
+            return self.tick + (now - self.at) * self.bpm * PPQ / 60e9
+        return float(tempo.ticks(tempo.second(self.tick) + (now - self.at) * 1e-9 * self.rate))
 
     def moment(self, tempo: TempoMap, tick: float) -> int:
         """When the playhead is at `tick`, the inverse of `position`."""
-        return self.at + round((tempo.second(tick) - tempo.second(self.tick)) * 1e9)
+        if self.bpm:
+            return self.at + round((tick - self.tick) * 60e9 / (self.bpm * PPQ))
+        return self.at + round((tempo.second(tick) - tempo.second(self.tick)) * 1e9 / self.rate)
 
 
 @dataclass(frozen=True)

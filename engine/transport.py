@@ -24,6 +24,8 @@ from engine.playback import (
     Event,
     Follow,
     Lateness,
+    LetGo,
+    Linked,
     Live,
     Load,
     Loop,
@@ -293,7 +295,7 @@ class _Transport:
             case PortLost(name):
                 self._leave(name)
                 self._lost(name)
-            case Follow() | Timing() | Quit():
+            case Follow() | Timing() | Linked() | LetGo() | Quit():
                 pass
 
     def _load(self, load: Load, now: int) -> None:
