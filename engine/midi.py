@@ -23,23 +23,29 @@ from multiprocessing.process import BaseProcess
 
 from engine import schedule, transport
 from engine.clock import SystemClock, real_time
+from engine.inputs import Waiting
 from engine.playback import (
     Anchor,
     Command,
     Ended,
     Event,
+    Follow,
     Listen,
     Load,
     Loop,
     Notice,
+    Panic,
     Play,
+    Played,
     PortBack,
     PortLost,
     Quit,
     Ready,
+    Request,
     SendClock,
     Show,
     Tempo,
+    Thru,
     Unload,
 )
 from engine.ports import VIRTUAL, Keeper, list_ports
@@ -83,7 +89,9 @@ def serve(pipe: Connection, parent: int) -> None:
     receiver = threading.Thread(
         target=_receive, args=(pipe, parent, inbox, keeper), name="receiver", daemon=True
     )
-    sender = threading.Thread(target=_send, args=(pipe, outbox), name="sender", daemon=True)
+    sender = threading.Thread(
+        target=_send, args=(pipe, outbox, keeper.hearing.waiting), name="sender", daemon=True
+    )
     for thread in (keeper, receiver, sender):
         thread.start()
     gc.collect()
@@ -114,18 +122,26 @@ def _receive(
             if isinstance(message, tuple):
                 track, port, offset = message
                 message = Load(track, port, Table.frombytes(pipe.recv_bytes()), offset)
-            if isinstance(message, Listen):
-                keeper.listen(message.name)
-            else:
-                inbox.put(message)
+            match message:
+                case Listen(names):
+                    keeper.listen(names)
+                    continue
+                case Thru(routes):
+                    keeper.thru(routes)
+                    continue
+                case Follow(source):
+                    keeper.follow(source)
+                case Panic():
+                    keeper.hearing.panic()
+            inbox.put(message)
     except (EOFError, OSError):
         inbox.put(Quit())
 
 
-def _send(pipe: Connection, outbox: queue.SimpleQueue[Event]) -> None:
+def _send(pipe: Connection, outbox: queue.SimpleQueue[Event], waiting: Waiting) -> None:
     while not isinstance(event := outbox.get(), Ended):
         try:
-            pipe.send(event)
+            pipe.send(waiting.get() if isinstance(event, Played) else event)
         except OSError:
             return  # the parent has gone; the receiver sees that too
 
@@ -143,9 +159,9 @@ class MidiLink:
     def __init__(self, emit: Callable[[Event], None]) -> None:
         """Start the process; this takes a few milliseconds, the process is up half a second later."""
         self._emit = emit
-        self._commands: queue.SimpleQueue[Command | Show | Listen | None] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._newest: Score | None = None  # of the scores asked for; those in between are skipped
-        self._state: dict[type, Command | Listen] = {}  # what a new process must be told
+        self._state: dict[type, Request] = {}  # what a new process must be told
         self._closing = False
         self._lock = threading.Lock()
         self._process, self._pipe = self._start()
@@ -154,7 +170,7 @@ class MidiLink:
         self._writer.start()
         self._reader.start()
 
-    def send(self, command: Command | Show | Listen) -> None:
+    def send(self, command: Request) -> None:
         """Have the transport obey."""
         if isinstance(command, Show):
             self._newest = command.score
@@ -200,7 +216,7 @@ class MidiLink:
             with self._lock:
                 if pipe is not self._pipe:
                     pipe, shown = self._pipe, _Shown()
-            if isinstance(command, (Loop, SendClock, Listen)):
+            if isinstance(command, (Loop, SendClock, Listen, Thru, Follow)):
                 self._state[type(command)] = command
             try:
                 if not isinstance(command, Show):
@@ -235,7 +251,7 @@ class MidiLink:
                 return
 
 
-def _put(pipe: Connection, command: Command | Listen) -> None:
+def _put(pipe: Connection, command: Request) -> None:
     if isinstance(command, Load):
         pipe.send((command.track, command.port, command.offset))
         pipe.send_bytes(command.table.tobytes())

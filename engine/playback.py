@@ -211,9 +211,12 @@ class Show:
 
 @dataclass(frozen=True)
 class Listen:
-    """Tell what comes in from this MIDI input ("" from none). For a MidiLink; see Played."""
+    """Tell what comes in from these MIDI inputs, and from no others. For a MidiLink; see Played.
 
-    name: str
+    "virtual:NAME" is an input this program offers to others. One that is not there is waited for.
+    """
+
+    names: tuple[str, ...] = ()
 
 
 Command = (
@@ -282,6 +285,23 @@ class PortBack:
 
 
 @dataclass(frozen=True)
+class InputLost:
+    """A MIDI input that is listened to or followed is gone, or could not be found; it is waited for.
+
+    What was held on it has been let go.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True)
+class InputBack:
+    """A MIDI input is open: for the first time or again."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Played:
     """A message came in from the MIDI input `source` at the moment `at`."""
 
@@ -329,5 +349,19 @@ class Ended:
 
 
 Event = (
-    Anchor | Lateness | PortLost | PortBack | Played | Synced | Notice | PortNames | Ready | Ended
+    Anchor
+    | Lateness
+    | PortLost
+    | PortBack
+    | InputLost
+    | InputBack
+    | Played
+    | Synced
+    | Notice
+    | PortNames
+    | Ready
+    | Ended
 )
+
+Request = Command | Show | Listen | Thru
+"""What a MidiLink takes."""

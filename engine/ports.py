@@ -7,20 +7,35 @@ numbers that change whenever a device is plugged in again.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import queue
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import rtmidi
 
 from engine import jackserver
 from engine.clock import Clock
-from engine.playback import Command, Event, Notice, Played, Port, PortLost, PortNames, PortOpened
+from engine.inputs import Hearing, Input, followed
+from engine.playback import (
+    Command,
+    Event,
+    InputBack,
+    InputLost,
+    Notice,
+    Port,
+    PortLost,
+    PortNames,
+    PortOpened,
+    Route,
+)
 from models.score import UserError
 
 BUILT_IN = ""
@@ -47,12 +62,48 @@ def stable_names(raw: list[str], api: int) -> list[str]:
     return names
 
 
-def find(name: str, names: list[str]) -> int | None:
+def find(name: str, names: Sequence[str]) -> int | None:
     """The index of the port meant by `name`: its own name, else the only one that contains it."""
     if name in names:
         return names.index(name)
     close = [i for i, full in enumerate(names) if name.casefold() in full.casefold()]
     return close[0] if len(close) == 1 else None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The ports there are: their stable names, and what tells each from its twins as long as it stays plugged in."""
+
+    names: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, raw: list[str], api: int) -> Seen:
+        """From the names the system tells."""
+        names = tuple(stable_names(raw, api))
+        # Windows numbers ports anew whenever one goes; JACK's and CoreMIDI's names tell enough.
+        return cls(names, tuple(raw) if api == rtmidi.API_LINUX_ALSA else names)
+
+    def locate(self, name: str, taken: Mapping[str, str]) -> int | None:
+        """The index of the port meant by `name`, where `taken` says under which name each mark is open already.
+
+        Of two equal devices the one that stayed keeps its name, and the one that is plugged in again its own.
+        """
+        index = find(name, self.names)
+        if index is None or not self._is_twin(taken.get(self.marks[index]), name):
+            return index
+        for i, other in enumerate(self.names):
+            if _base(other) == _base(name) and self.marks[i] not in taken:
+                return i
+        return None
+
+    @staticmethod
+    def _is_twin(holder: str | None, name: str) -> bool:
+        return holder is not None and holder != name and _base(holder) == _base(name)
+
+
+def _base(name: str) -> str:
+    return re.sub(r" #\d+$", "", name)
 
 
 def choose_api() -> int | None:
@@ -92,13 +143,13 @@ class Listing:
         """False once the system's MIDI server has gone; nothing of it may be touched then."""
         return self._watch is None or self._watch.alive
 
-    def outputs(self) -> list[str]:
-        """Names of ports to send to."""
-        return stable_names(self._out.get_ports(), self.api)
+    def outputs(self) -> Seen:
+        """Ports to send to."""
+        return Seen.of(self._out.get_ports(), self.api)
 
-    def inputs(self) -> list[str]:
-        """Names of ports to hear from."""
-        return stable_names(self._in.get_ports(), self.api)
+    def inputs(self) -> Seen:
+        """Ports to hear from."""
+        return Seen.of(self._in.get_ports(), self.api)
 
     def close(self) -> None:
         """Let go of the system's MIDI."""
@@ -116,7 +167,7 @@ def list_ports() -> dict[str, list[str]]:
         return {"outputs": [], "inputs": []}
     listing = Listing(api)
     try:
-        return {"outputs": listing.outputs(), "inputs": listing.inputs()}
+        return {"outputs": list(listing.outputs().names), "inputs": list(listing.inputs().names)}
     finally:
         listing.close()
 
@@ -162,7 +213,8 @@ class Keeper:
     """Opens, watches and closes ports on a thread of its own, so that the transport never waits.
 
     It answers `want` in the transport's inbox. A port that is not there, or vanishes, is waited for: it
-    is opened when its name appears. What is to be told besides goes to `outbox`.
+    is opened when its name appears. What is to be told besides goes to `outbox`. Inputs are opened for
+    `listen` and `follow`; what they bring is `hearing`'s business.
     """
 
     def __init__(
@@ -173,21 +225,24 @@ class Keeper:
         synth: Callable[[], Port] = built_in,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
-        self._clock = clock
+        self.hearing = Hearing(clock, inbox, outbox)
         self._inbox = inbox
         self._outbox = outbox
         self._synth = synth
         self._poll_seconds = poll_seconds
-        self._requests: queue.SimpleQueue[frozenset[str] | str | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._wanted: frozenset[str] = frozenset()
         self._open: dict[str, Any] = {}
-        self._full: dict[str, str] = {}  # wanted name → the name in the list it was opened by
+        self._marks: dict[str, str] = {}  # of what is open: what tells it from its twins
         self._lost: set[str] = set()
+        self._listened: frozenset[str] = frozenset()
+        self._followed = ""
+        self._inputs: dict[str, Input] = {}
+        self._input_marks: dict[str, str] = {}
+        self._inputs_lost: set[str] = set()
         self._names: tuple[tuple[str, ...], tuple[str, ...]] | None = None
         self._listing: Listing | None = None
         self._orphans: list[Any] = []  # of a server that died: closing them would freeze us
-        self._input: Any = None
-        self._input_name = ""
         self._thread = threading.Thread(target=self._run, name="ports", daemon=True)
 
     def start(self) -> None:
@@ -196,11 +251,35 @@ class Keeper:
 
     def want(self, names: frozenset[str]) -> None:
         """Have exactly these ports open. Returns at once."""
-        self._requests.put(names)
 
-    def listen(self, name: str) -> None:
-        """Hear the MIDI input of that name, "" for none. Returns at once."""
-        self._requests.put(name)
+        def obey() -> None:
+            self._wanted = names
+
+        self._requests.put(obey)
+
+    def listen(self, names: tuple[str, ...]) -> None:
+        """Hear exactly these MIDI inputs. Returns at once."""
+
+        def obey() -> None:
+            self._listened = frozenset(names) - {""}
+            self.hearing.listen(self._listened)
+
+        self._requests.put(obey)
+
+    def thru(self, routes: tuple[Route, ...]) -> None:
+        """Pass on what is heard along these routes, from now on."""
+        self.hearing.thru(routes)
+
+    def follow(self, source: str) -> None:
+        """Hear the input that a `Follow.source` names, if it names one. Returns at once."""
+
+        def obey() -> None:
+            self._followed = followed(source)[1]
+            self.hearing.follow(source)
+            for name, port in self._inputs.items():
+                port.tell_time(name == self._followed)
+
+        self._requests.put(obey)
 
     def close(self, seconds: float = 2.0) -> None:
         """Close all ports once what was sent has left; gives up waiting after `seconds`."""
@@ -216,53 +295,57 @@ class Keeper:
                 continue
             if request is None:
                 break
-            if isinstance(request, str):
-                self._close_input()
-                self._input_name = request
-            else:
-                self._wanted = request
-        self._close_input()
+            request()
+        if self._listing is not None and not self._listing.alive:
+            self._orphan()
+        for source in list(self._inputs):
+            self._close_input(source)
         for name in list(self._open):
             self._close(name)
         if self._listing is not None:
             self._listing.close()
 
+    def _orphan(self) -> None:
+        """Let go of what belonged to a server that died, without touching it."""
+        self._orphans += [p for n, p in self._open.items() if n != BUILT_IN]
+        self._orphans += [*self._inputs.values(), self._listing]
+        for name in [n for n in self._open if n != BUILT_IN]:
+            self._lose(name)
+        for source in list(self._inputs):
+            self._lose_input(source)
+        self._listing = None
+
     def _look(self) -> None:
         """Compare what there is with what is wanted."""
         if self._listing is not None and not self._listing.alive:
-            self._orphans += [p for n, p in self._open.items() if n != BUILT_IN]
-            self._orphans += [self._input, self._listing]
-            self._input = None
-            for name in [n for n in self._open if n != BUILT_IN]:
-                self._lose(name)
-            self._listing = None
+            self._orphan()
         if self._listing is None:
             api = choose_api()
             try:
                 self._listing = None if api is None else Listing(api)
             except OSError:
                 self._listing = None
-        outputs = self._listing.outputs() if self._listing is not None else []
-        inputs = self._listing.inputs() if self._listing is not None else []
-        if self._names != (names := (tuple(outputs), tuple(inputs))):
+        outputs = self._listing.outputs() if self._listing is not None else Seen()
+        inputs = self._listing.inputs() if self._listing is not None else Seen()
+        if self._names != (names := (outputs.names, inputs.names)):
             self._names = names
             self._outbox.put(PortNames(*names))
+        self._look_at_outputs(outputs)
+        self._look_at_inputs(inputs)
+
+    def _look_at_outputs(self, seen: Seen) -> None:
         for name in list(self._open):
             if name not in self._wanted:
                 self._close(name)
-            elif self._full.get(name, "") not in ("", *outputs) or getattr(
+            elif self._marks.get(name, "") not in ("", *seen.marks) or getattr(
                 self._open[name], "broken", False
             ):
                 self._close(name)
                 self._lose(name)
         for name in sorted(self._wanted - self._open.keys()):
-            self._try(name, outputs)
-        if self._input is not None and self._input_name not in inputs:
-            self._close_input()
-        if self._input is None and self._input_name:
-            self._open_input(inputs)
+            self._try(name, seen)
 
-    def _try(self, name: str, outputs: list[str]) -> None:
+    def _try(self, name: str, seen: Seen) -> None:
         """Open a port if it is there."""
         port: Any = None
         try:
@@ -273,9 +356,11 @@ class Keeper:
             elif self._listing is not None and name.startswith(VIRTUAL):
                 if sys.platform != "win32":  # it knows no virtual ports
                     port = RtMidiPort(self._listing.api, name.removeprefix(VIRTUAL), None)
-            elif self._listing is not None and (index := find(name, outputs)) is not None:
-                port = RtMidiPort(self._listing.api, name, index)
-                self._full[name] = outputs[index]
+            elif self._listing is not None:
+                index = seen.locate(name, {mark: n for n, mark in self._marks.items()})
+                if index is not None:
+                    port = RtMidiPort(self._listing.api, name, index)
+                    self._marks[name] = seen.marks[index]
         except OSError:
             port = None
         except UserError as error:
@@ -289,33 +374,55 @@ class Keeper:
 
     def _lose(self, name: str) -> None:
         self._open.pop(name, None)
-        self._full.pop(name, None)
+        self._marks.pop(name, None)
         self._lost.add(name)
         self._inbox.put(PortLost(name))
 
     def _close(self, name: str) -> None:
-        self._full.pop(name, None)
+        self._marks.pop(name, None)
         self._open.pop(name).close()
 
-    def _open_input(self, inputs: list[str]) -> None:
-        index = find(self._input_name, inputs)
-        if index is None or self._listing is None:
-            return
-        try:
-            self._input = rtmidi.MidiIn(self._listing.api, name=f"{CLIENT} in")
-            self._input.open_port(index, "in")
-        except OSError:
-            self._input = None
-            return
-        self._input_name = inputs[index]
-        self._input.set_callback(self._heard)
+    def _look_at_inputs(self, seen: Seen) -> None:
+        wanted = self._listened | ({self._followed} - {""})
+        self._inputs_lost &= wanted
+        for name in list(self._inputs):
+            if name not in wanted:
+                self._close_input(name)
+            elif self._input_marks.get(name, "") not in ("", *seen.marks):
+                self._close_input(name)
+                self._lose_input(name)
+        for name in sorted(wanted - self._inputs.keys()):
+            self._try_input(name, seen)
 
-    def _heard(self, event: tuple[list[int], float], _data: object = None) -> None:
-        self._outbox.put(Played(self._clock.now(), bytes(event[0])))
+    def _try_input(self, name: str, seen: Seen) -> None:
+        """Open an input if it is there."""
+        port: Input | None = None
+        heard = partial(self.hearing.heard, name)
+        with contextlib.suppress(OSError):
+            if self._listing is not None and name.startswith(VIRTUAL):
+                if sys.platform != "win32":
+                    title = name.removeprefix(VIRTUAL)
+                    port = Input(self._listing.api, CLIENT, title, None, heard)
+            elif self._listing is not None:
+                index = seen.locate(name, {mark: n for n, mark in self._input_marks.items()})
+                if index is not None:
+                    port = Input(self._listing.api, f"{CLIENT} in", name, index, heard)
+                    self._input_marks[name] = seen.marks[index]
+        if port is not None:
+            port.tell_time(name == self._followed)
+            self._inputs[name] = port
+            self._inputs_lost.discard(name)
+            self._outbox.put(InputBack(name))
+        elif name not in self._inputs_lost:
+            self._lose_input(name)
 
-    def _close_input(self) -> None:
-        if self._input is not None:
-            self._input.cancel_callback()
-            self._input.close_port()
-            self._input.delete()
-            self._input = None
+    def _lose_input(self, name: str) -> None:
+        self._inputs.pop(name, None)
+        self._input_marks.pop(name, None)
+        self._inputs_lost.add(name)
+        self.hearing.lost(name)
+        self._outbox.put(InputLost(name))
+
+    def _close_input(self, name: str) -> None:
+        self._input_marks.pop(name, None)
+        self._inputs.pop(name).close()

@@ -190,7 +190,7 @@ def test_input_and_a_virtual_port(link: Link):
     link.send(Live("virtual:Organ", bytes((0xB0, 1, 1))))
     link.until(lambda e: e == PortBack("virtual:Organ"))
     name = next(n for n in midi.list_ports()["inputs"] if "Organ" in n)
-    link.send(Listen(name))  # what goes out there comes in again
+    link.send(Listen((name,)))  # what goes out there comes in again
     link.until(lambda e: isinstance(e, PortNames) and name in e.inputs)
     note = bytes((0x90, 60, 99))
     heard: list[Event] = []
