@@ -5,6 +5,8 @@ A net of words knows nothing of sums; it has only seen that they come out. This 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -35,6 +37,22 @@ _SUNG = np.zeros(len(WORDS), bool)
 _SUNG[_NOTES] = True
 FREE: Mask = np.array([not w.startswith(("M:", "K:")) for w in WORDS])
 """What may come anywhere when no rules hold: all but another metre or mode."""
+
+
+def _fits(inside: bool, ticks: int, room: int) -> bool:
+    """Whether a note so long may be written where there is so much room, one `inside` a triplet or not."""
+    if inside:
+        return ticks in _TRIPLETS and 2 * ticks <= room
+    return ticks <= room
+
+
+@lru_cache(maxsize=4096)
+def _lengths(inside: bool, room: int) -> Mask:
+    """[WORDS] the words of the durations that fit."""
+    mask = np.zeros(len(WORDS), bool)
+    for word, ticks in _TICKS.items():
+        mask[word] = _fits(inside, ticks, room)
+    return mask
 
 
 class Rules:
@@ -83,20 +101,14 @@ class Rules:
             self._after(mask, self.place + self._worth(self.note))
         else:
             room = self._limit() - self.place
-            for word, ticks in _TICKS.items():
-                mask[word] = self._fits(ticks, room)
-            if self._fits(_EIGHTH, room):
+            mask |= _lengths(self.inside, room)
+            if _fits(self.inside, _EIGHTH, room):
                 self._after(mask, self.place + self._worth(_EIGHTH))
         return mask
 
     @staticmethod
     def _word(ticks: int) -> int:
         return next(word for word, t in _TICKS.items() if t == ticks)
-
-    def _fits(self, ticks: int, room: int) -> bool:
-        if self.inside:
-            return ticks in _TRIPLETS and 2 * ticks <= room
-        return ticks <= room
 
     def _worth(self, ticks: int) -> int:
         """Ticks that the note in hand takes if it is written so; a triplet counts as its first note."""

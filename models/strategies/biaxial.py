@@ -19,13 +19,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.representations.pianoroll import LOWEST, PITCHES, Roll, Seat, written
+from models.strategies import stepping
+from models.strategies.stepping import LSTM, Floats, Walk
 from models.system import Progress, Proposal
-
-Floats = npt.NDArray[np.float32]
 
 VICINITY = 12
 """Keys to each side whose last step a key hears."""
-FEATURES = 2 * (2 * VICINITY + 1) + 12 + 12 + 1 + 7
+HEARD = 2 * (2 * VICINITY + 1) + 12
+FEATURES = HEARD + 12 + 1 + 7
+"""What a key is told: what sounded and was struck around it, and how many of each pitch class; which key it is;
+where in the bar."""
+BEATS = 48
+"""Steps after which those numbers come again."""
 NEVER = 1e-6
 """Probability of a key outside the compass."""
 OPENINGS = ((48, 55, 64, 72), (48, 60, 67, 76), (45, 57, 64, 72), (45, 60, 64, 69))
@@ -226,50 +231,45 @@ def nats(net: Net, pieces: Sequence[Roll], device: str, rows: int = 8192) -> lis
     return [found[i] for i in range(len(pieces))]
 
 
-def _turn(lstm: nn.LSTM) -> tuple[Tensor, Tensor, Tensor]:
-    """An LSTM's input weights [I, 4H], recurrent ones [H, 4H] and bias, gates as input, forget, output,
-    cell; the first three halved, so that one tanh does for all: σ(x) = (1 + tanh(x / 2)) / 2."""
-    H = lstm.hidden_size
-    order = torch.cat([torch.arange(2 * H), torch.arange(3 * H, 4 * H), torch.arange(2 * H, 3 * H)])
-    half = torch.ones(4 * H, 1)
-    half[: 3 * H] = 0.5
-    found = {n: p.detach().cpu().view(4 * H, -1)[order] * half for n, p in lstm.named_parameters()}
-    bias = found["bias_ih_l0"] + found["bias_hh_l0"]
-    return found["weight_ih_l0"].T.contiguous(), found["weight_hh_l0"].T.contiguous(), bias[:, 0]
-
-
-def _cell(gates: Floats, c: Floats) -> tuple[Floats, Floats]:
-    """Output and memory [B, H] after a step with these `gates` [B, 4H] (overwritten) and the memory c."""
-    H = c.shape[-1]
-    np.tanh(gates, out=gates)
-    sure = gates[:, : 3 * H]
-    sure += 1
-    sure *= 0.5
-    c = sure[:, H : 2 * H] * c + sure[:, :H] * gates[:, 3 * H :]
-    return sure[:, 2 * H :] * np.tanh(c), c
+def _heard_first(layers: list[stepping.Weights]) -> list[stepping.Weights]:
+    """Layers whose lowest is told its other features before those of what is heard; see `Net.features`."""
+    (read, turn, bias), *others = layers
+    return [(torch.cat([read[:, HEARD:], read[:, :HEARD]], 1), turn, bias), *others]
 
 
 class Writer:
-    """Goes on step by step, for `count` candidates side by side; memories are kept, never replayed.
-
-    Along time it is torch's large products; along the keys, one after another, numpy's small ones, which
-    take a third of the time.
-    """
+    """Goes on step by step, for `count` candidates side by side; memories are kept, never replayed."""
 
     def __init__(self, net: Net, before: Roll, count: int) -> None:
         """`before` is heard first, by all."""
         self.net, self.count = net, count
-        shape, K = net.shape, net.shape.keys
-        self._time = [_turn(net.time1), _turn(net.time2)]
-        of_input, turn, self._bias1 = _turn(net.note1)
-        self._of_time = of_input[: shape.time2].contiguous()
-        # What was decided below and the layer's own output go in together.
-        self._note1 = torch.cat([of_input[shape.time2 :], turn]).numpy()
-        of_input, turn, bias2 = _turn(net.note2)
-        self._note2, self._bias2 = torch.cat([of_input, turn]).numpy(), bias2.numpy()
-        self._says = net.says.weight.detach().T.cpu().numpy(), net.says.bias.detach().cpu().numpy()
-        self._h = [torch.zeros(count * K, n) for n in (shape.time1, shape.time2)]
-        self._c = [np.zeros((count * K, n), np.float32) for n in (shape.time1, shape.time2)]
+        shape, K, n = net.shape, net.shape.keys, net.shape.below
+        # Where a key lies and when it is are rows of tables; heard is what sounded around it.
+        time = LSTM(_heard_first(stepping.weights(net.time1, net.time2)), HEARD)
+        place = time.rows(net.still.repeat(count, 1))
+        self._time = Walk(time, count * K)
+        self._place = place  # count K, 4 time1
+        bits = torch.arange(BEATS)[:, None] >> torch.arange(4) & 1
+        beat = torch.cat([bits, F.one_hot(torch.arange(BEATS) % 3, 3)], 1)
+        self._beat = time.rows(beat, 13, bias=False)  # BEATS, 4 time1
+        self._told = np.empty_like(place)
+        note = LSTM(stepping.weights(net.note1, net.note2))
+        self._note = Walk(note, count)
+        # As rows: what the layer along time says, with the bias; a key that sounds, and one that is struck,
+        # to the keys above it, the nearest first.
+        eye = torch.eye(shape.time2 + 2 * n)
+        self._of_time = note.rows(eye[: shape.time2], bias=False)  # time2, 4 note1
+        self._bias = note.bias[0]
+        below = note.rows(eye[shape.time2 :], bias=False)
+        self._sounding = below[:n][::-1].copy()
+        self._struck = self._sounding + below[n:][::-1]
+        self._says, self._said = stepping.linear(net.says)
+        self._heard = np.empty((count, K, 4 * shape.note1), np.float32)
+        self._pads = np.zeros((2, count, K + 2 * VICINITY), np.float32)
+        near = np.lib.stride_tricks.sliding_window_view(self._pads, 2 * VICINITY + 1, -1)
+        self._near = [near[0], near[1]]  # count, K, 2 VICINITY + 1
+        self._classes = np.eye(12, dtype=np.float32)[net.table[:, 0].cpu().numpy()]  # K, 12
+        self._table = net.table.cpu().numpy()
         self.sounds = np.zeros((count, K), np.float32)
         self.begins = self.sounds
         if len(before):
@@ -279,46 +279,48 @@ class Writer:
                 self.sounds = np.repeat(sounds[t].numpy(), count, 0)
                 self.begins = np.repeat(begins[t].numpy(), count, 0)
 
-    def _hear(self, position: int) -> Tensor:
+    def _hear(self, position: int) -> Floats:
         """One step along time with what was last decided; [count K, time2]"""
-        told = [torch.from_numpy(x)[None] for x in (self.sounds, self.begins)]
-        at = torch.full((1, self.count), position)
-        x = self.net.features(told[0], told[1], at)[0].flatten(0, 1)
-        for layer, (of_input, turn, bias) in enumerate(self._time):
-            gates = torch.addmm(torch.addmm(bias, x, of_input), self._h[layer], turn)
-            h, self._c[layer] = _cell(gates.numpy(), self._c[layer])
-            x = self._h[layer] = torch.from_numpy(h)
-        return x
+        C, K, W = self.count, self.net.shape.keys, 2 * VICINITY + 1
+        heard = self._time.heard.reshape(C, K, HEARD)  # a view
+        for k, keys in enumerate((self.sounds, self.begins)):
+            self._pads[k, :, VICINITY : VICINITY + K] = keys
+            heard[:, :, k * W : (k + 1) * W] = self._near[k]
+        heard[:, :, 2 * W :] = (self.sounds @ self._classes)[:, self._table]
+        np.add(self._place, self._beat[position % BEATS], self._told)
+        return self._time.step(self._told)
 
     def step(
         self, position: int, kept: npt.NDArray[np.bool_], noise: Floats, heat: float, more: float
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """What sounds and what is struck [count, K] at the next step: what is `kept` [K] sounds; `noise`
         [count, K, 2] is uniform; `heat` the temperature, `more` is added to the logits of sounding."""
-        shape, C, K = self.net.shape, self.count, self.net.shape.keys
-        n, n1 = 2 * shape.below, shape.note1
-        heard = torch.addmm(self._bias1, self._hear(position), self._of_time).view(C, K, -1).numpy()
-        in1, in2 = np.zeros((C, n + n1), np.float32), np.zeros((C, n1 + shape.note2), np.float32)
-        c1, c2 = np.zeros((C, n1), np.float32), np.zeros((C, shape.note2), np.float32)
+        shape, C, K, n = self.net.shape, self.count, self.net.shape.keys, self.net.shape.below
+        heard = self._heard
+        np.matmul(self._hear(position), self._of_time, heard.reshape(C * K, -1))
+        np.add(heard, self._bias, heard)
         # u < σ(x / heat) is x > heat · log(u / (1 − u)), and the draws are known beforehand.
-        bar = heat * np.log((noise + 1e-12) / (1 - noise + 1e-12))
+        bar = heat * np.log((noise + 1e-12) / (1 - noise + 1e-12)) - self._said
         bar[:, :, 0] -= heat * more
         bar[:, kept, 0] = -np.inf
-        sounds, begins = np.zeros((C, K), np.float32), np.zeros((C, K), np.float32)
-        weight, bias = self._says
+        bars = bar.swapaxes(0, 1).tolist()  # K, count, 2
+        before = self.sounds > 0
+        sounds, begins = np.zeros((C, K), bool), np.zeros((C, K), bool)
+        said = np.empty((C, 2), np.float32)
+        note, says = self._note, self._says
+        note.forget()
         for k in range(K):
-            in1[:, n:], c1 = _cell(in1 @ self._note1 + heard[:, k], c1)
-            in2[:, :n1] = in1[:, n:]
-            h2, c2 = _cell(in2 @ self._note2 + self._bias2, c2)
-            in2[:, n1:] = h2
-            on = h2 @ weight + bias > bar[:, k]
-            sounds[:, k] = on[:, 0]
-            begins[:, k] = on[:, 0] & (on[:, 1] if shape.articulated else self.sounds[:, k] == 0)
-            # The keys below, the nearest last: first whether they sound, then whether they are struck.
-            in1[:, : n - 1] = in1[:, 1:n]
-            in1[:, shape.below - 1], in1[:, n - 1] = sounds[:, k], begins[:, k]
-        self.sounds, self.begins = sounds, begins
-        return sounds > 0, begins > 0
+            np.matmul(note.step(heard[:, k]), says, said)
+            for c, ((on, again), (lowest, least)) in enumerate(
+                zip(said.tolist(), bars[k], strict=True)
+            ):
+                if on > lowest:
+                    struck = again > least if shape.articulated else not before[c, k]
+                    sounds[c, k], begins[c, k] = True, struck
+                    above = heard[c, k + 1 : k + 1 + n]
+                    above += (self._struck if struck else self._sounding)[: len(above)]
+        self.sounds, self.begins = sounds.astype(np.float32), begins.astype(np.float32)
+        return sounds, begins
 
     def told(
         self, chords: npt.NDArray[np.bool_], struck: bool

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from models.representations.melody import HOLD, REST
+
+Ints = npt.NDArray[np.int64]
 
 
 class Chooser:
     """Draws a token a row and step, by inverse distribution function, and knows which rows are silent.
 
     noise: uniform numbers [B, T], or None for the likeliest token; masked: no hold may hold nothing.
-    sounding: whether something may sound when the first step begins (it can then be held).
+    sounding [B]: whether something may sound when the first step begins (it can then be held).
     """
 
     def __init__(
@@ -23,22 +26,32 @@ class Chooser:
         masked: bool,
         sounding: Tensor | None = None,
     ) -> None:
-        self.noise = noise.double() if noise is not None and temperature > 0 else None
+        drawn = noise is not None and temperature > 0
+        self.noise = noise.double().cpu().numpy().T[:, :, None] if noise is not None else None
+        self.noise = self.noise if drawn else None
         self.temperature = temperature
         self.masked = masked
-        self.silent = torch.ones(batch, dtype=torch.bool) if sounding is None else ~sounding
+        self.silent = np.ones(batch, bool) if sounding is None else ~sounding.numpy()
+        self._shares = np.zeros((0, 0))
 
-    def __call__(self, logits: Tensor, step: int) -> Tensor:
+    def __call__(self, logits: npt.NDArray[np.float32], step: int) -> Ints:
         """Tokens [B] of step `step` for logits [B, TOKENS], which may be changed."""
         if self.masked:
-            logits[:, HOLD].masked_fill_(self.silent, -torch.inf)
+            np.copyto(logits[:, HOLD], -np.inf, where=self.silent)
         if self.noise is None:
-            token = logits.argmax(-1)
+            token: Ints = logits.argmax(-1)
         else:
-            shares = torch.softmax(logits.double() / self.temperature, -1).cumsum_(-1)
-            drawn = self.noise[:, step : step + 1] * shares[:, -1:]
+            if self._shares.shape != logits.shape:
+                self._shares = np.empty(logits.shape)
+            shares = self._shares
+            np.subtract(logits, logits.max(-1, keepdims=True), out=shares)
+            if self.temperature != 1:
+                np.divide(shares, self.temperature, out=shares)
+            np.cumsum(np.exp(shares, out=shares), -1, out=shares)
             # The first token whose cumulated share exceeds the number drawn; one of no share never does.
-            token = (shares <= drawn).sum(-1).clamp_(max=logits.shape[-1] - 1)
+            token = (shares <= self.noise[step] * shares[:, -1:]).sum(-1)
+            np.minimum(token, shares.shape[1] - 1, out=token)
         if self.masked:
-            self.silent = (token == REST) | (self.silent & (token == HOLD))
+            self.silent &= token == HOLD
+            self.silent |= token == REST
         return token

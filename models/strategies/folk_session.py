@@ -16,7 +16,7 @@ from models.representations.folk_place import Place
 from models.representations.folk_rules import FREE, GRID, Mask, Rules
 
 Column = npt.NDArray[np.int64]
-Logits = npt.NDArray[np.float64]
+Logits = npt.NDArray[np.float32]
 _PLAIN = folk.NUMBER["|"]
 
 CHUNK = 8
@@ -158,10 +158,12 @@ def _add(rows: Column, more: Column, phase: int, bar: int) -> Column:
 
 def drawn(logits: Logits, mask: Mask, temperature: float, uniform: float) -> int:
     """A word that the mask [WORDS] allows, by inverse distribution function."""
-    odds = np.where(mask, logits / temperature, -np.inf)
-    shares = np.exp(odds - odds.max()).cumsum()
-    found = int(np.searchsorted(shares, uniform * shares[-1], side="right"))
-    return min(found, int(np.flatnonzero(mask)[-1]))
+    words = mask.nonzero()[0]
+    odds = np.divide(logits[words], temperature, dtype=np.float64)
+    odds -= odds.max()
+    shares = np.exp(odds, odds).cumsum()
+    found = int(shares.searchsorted(uniform * shares[-1], side="right"))
+    return int(words[min(found, len(words) - 1)])
 
 
 class Draft:

@@ -9,18 +9,17 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from models.representations.performance import (
     BOUNDS,
     EVENTS,
     HIGH,
+    KEYS,
     LEVELS,
     LONGEST,
     LOW,
@@ -37,6 +36,8 @@ from models.representations.performance import (
     shifts,
     velocity_of,
 )
+from models.strategies import stepping
+from models.strategies.stepping import Floats
 
 Real = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -63,80 +64,93 @@ LEVELS_TRIED = 16
 
 
 class State(NamedTuple):
-    """Where a net is in its music: hidden and cell state of each layer [B, H], which keys are down [B, KEYS],
+    """Where a net is in its music: output and memory of each layer [B, H], which keys are down [B, KEYS],
     what it expects [B, EVENTS]."""
 
-    h: tuple[Tensor, ...]
-    c: tuple[Tensor, ...]
-    down: Tensor
-    logits: Tensor
+    memory: list[tuple[Floats, Floats]]
+    down: Floats
+    logits: Floats
 
     def rows(self, count: int) -> State:
         """The same place `count` times."""
-        h, c = (tuple(x.expand(count, -1) for x in part) for part in (self.h, self.c))
-        return State(h, c, self.down.expand(count, -1), self.logits.expand(count, -1))
+
+        def many(x: Floats) -> Floats:
+            return np.broadcast_to(x, (count, x.shape[1]))
+
+        return State(
+            [(many(h), many(c)) for h, c in self.memory], many(self.down), many(self.logits)
+        )
 
 
 class Stepper:
     """An LSTM's numbers, prepared for one event at a time: what an event adds to the first layer is a row
     of a table, the rest one product a layer.
 
-    The net has `heard` (an embedding), `lstm`, `says` (linear) and `shape.keys`. Steps are taken on the CPU
-    whatever its device: each is too small for more.
+    The net has `heard` (an embedding), `lstm`, `says` (linear) and `shape.keys`.
     """
 
     def __init__(self, net: Any) -> None:
         self.net = net
-        lstm, width = net.lstm, net.heard.embedding_dim
-        H = lstm.hidden_size
-        # torch's gates are input, forget, cell, output; here the three sigmoids come first.
-        order = torch.arange(4 * H).view(4, -1)[[0, 1, 3, 2]].flatten()
-        self.turn: list[Tensor] = []  # what is below and H, 4H
-        self.bias: list[Tensor] = []
-        with torch.no_grad():
-            self.strikes = net.strikes.cpu()
-            for i, (take, turn, b, more) in enumerate(lstm.all_weights):
-                take, turn, bias = take[order].cpu(), turn[order].cpu(), (b + more)[order].cpu()
-                if i == 0:
-                    self.first = net.heard.weight.cpu() @ take[:, :width].T + bias  # EVENTS + 1, 4H
-                    take = take[:, width:]
-                self.turn.append(torch.cat([take, turn], 1).T.contiguous())
-                self.bias.append(bias)
-            self.says = net.says.weight.T.contiguous().cpu()
-            self.said = net.says.bias.cpu()
+        self.lstm = stepping.LSTM(stepping.weights(net.lstm), KEYS if net.shape.keys else 0)
+        self.first = self.lstm.rows(net.heard.weight)  # EVENTS + 1, 4H
+        self.says, self.said = stepping.linear(net.says)
+        self._hands: dict[int, Hands] = {}
 
     @torch.inference_mode()
     def begin(self, events: Events) -> State:
         """After those events, from the beginning."""
         heard = torch.from_numpy(np.append(START, events).astype(np.int64))[None]
         logits, (h, c, down) = self.net(heard.to(self.net.says.weight.device))
-        return State(tuple(h.cpu()), tuple(c.cpu()), down.cpu(), logits[:, -1].cpu())
+        memory = [(a.cpu().numpy(), b.cpu().numpy()) for a, b in zip(h, c, strict=True)]
+        return State(memory, down.cpu().numpy(), logits[:, -1].cpu().numpy())
 
-    @torch.inference_mode()
-    def step(self, event: Tensor, state: State) -> State:
-        """After one more event [B]."""
-        new_h: list[Tensor] = []
-        new_c: list[Tensor] = []
-        H = self.says.shape[0]
-        down = (state.down + self.strikes[event]).clamp_(0, 1)
-        for i, (h, c) in enumerate(zip(state.h, state.c, strict=True)):
-            if i == 0:
-                below = torch.cat([down, h], 1) if self.net.shape.keys else h
-                gates = torch.addmm(self.first[event], below, self.turn[0])
-            else:
-                gates = torch.addmm(self.bias[i], torch.cat([new_h[-1], h], 1), self.turn[i])
-            take, forget, show = gates[:, : 3 * H].sigmoid_().chunk(3, -1)
-            c = torch.addcmul(take * gates[:, 3 * H :].tanh_(), forget, c)
-            new_c.append(c)
-            new_h.append(show * c.tanh())
-        logits = torch.addmm(self.said, new_h[-1], self.says)
-        return State(tuple(new_h), tuple(new_c), down, logits)
+    def step(self, events: Sequence[int], state: State) -> State:
+        """After one more event a row."""
+        rows = len(events)
+        hands = self._hands.get(rows)
+        if hands is None:
+            hands = self._hands[rows] = Hands(self, rows)
+        hands.put(state)
+        hands.step(events)
+        return hands.state()
 
     def play(self, events: Sequence[int], state: State) -> State:
         """After some more events of one row."""
         for event in events:
-            state = self.step(torch.tensor([event]), state)
+            state = self.step([event], state)
         return state
+
+
+class Hands:
+    """Performances in hand, so many side by side; steps are taken in place."""
+
+    def __init__(self, stepper: Stepper, rows: int) -> None:
+        self._stepper = stepper
+        self._walk = stepping.Walk(stepper.lstm, rows)
+        self._down = self._walk.heard if stepper.lstm.heard else np.zeros((rows, KEYS), np.float32)
+        self._told = np.empty((rows, stepper.first.shape[1]), np.float32)
+        self.logits = np.zeros((rows, EVENTS), np.float32)
+        """[rows, EVENTS] what is expected next, until the next step."""
+
+    def put(self, state: State) -> None:
+        """Goes on from a state of as many rows."""
+        self._walk.put(state.memory)
+        self._down[:], self.logits[:] = state.down, state.logits
+
+    def state(self) -> State:
+        """A copy of where they are."""
+        return State(self._walk.state(), self._down.copy(), self.logits.copy())
+
+    def step(self, events: Sequence[int]) -> None:
+        """One more event a row."""
+        for row, event in enumerate(events):
+            if event < OFF:
+                self._down[row, event] = 1
+            elif event < SHIFT:
+                self._down[row, event - OFF] = 0
+        told = self._stepper.first.take(events, 0, self._told, "clip")
+        np.matmul(self._walk.step(told), self._stepper.says, self.logits)
+        np.add(self.logits, self._stepper.said, self.logits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,25 +161,34 @@ class Taste:
     top_p: float
     bias: Real
 
-    def draw(self, logits: Real, allowed: Mask, u: float) -> int:
+    def draw(self, logits: Real | Floats, allowed: Mask, u: float) -> int:
         """An allowed event; `u` in [0, 1) decides which."""
-        p = softmax((logits + self.bias) / self.temperature)
+        p = logits + self.bias
+        if self.temperature != 1:
+            p /= self.temperature
+        p -= p.max()
+        np.exp(p, p)
+        can = p * allowed
         # What can't be is given to what can be of its kind, else a net that is unsure which of many keys
         # comes up would seem to want none to.
-        for a, b in pairwise(BOUNDS):
-            can = np.where(allowed[a:b], p[a:b], 0.0)
-            total = can.sum()
-            p[a:b] = can * (p[a:b].sum() / total) if total > 0 else 0.0
-        at = np.flatnonzero(allowed & (p > 0))
-        if not len(at):
+        total = 0.0
+        every, left = np.add.reduceat((p, can), BOUNDS[:-1], 1).tolist()
+        for a, b, wanted, there in zip(BOUNDS, BOUNDS[1:], every, left, strict=False):
+            if there > 0:
+                total += wanted
+                if there < wanted:
+                    can[a:b] *= wanted / there
+        if not total:
             at = np.flatnonzero(allowed)
-        p = np.maximum(p[at], 1e-12)
-        p /= p.sum()
+            return int(at[int(u * len(at))])
+        # All of those that are left out here are less than what is to be left out.
+        at = np.flatnonzero(can > (1 - self.top_p) * total / EVENTS)
+        can = can[at]
         if self.top_p < 1:
-            order = np.argsort(-p, kind="stable")
-            enough = int(np.searchsorted(np.cumsum(p[order]), self.top_p)) + 1
-            at, p = at[order[:enough]], p[order[:enough]]
-        return int(at[pick(p, u)])
+            order = (-can).argsort(kind="stable")
+            enough = int(can[order].cumsum().searchsorted(self.top_p * total)) + 1
+            at, can = at[order[:enough]], can[order[:enough]]
+        return int(at[pick(can, u)])
 
 
 def softmax(x: Real) -> Real:
@@ -176,8 +199,8 @@ def softmax(x: Real) -> Real:
 
 def pick(weights: Real, u: float) -> int:
     """An index drawn by weights that need not sum to 1; `u` in [0, 1) decides which."""
-    total = np.cumsum(weights)
-    return min(int(np.searchsorted(total, u * total[-1], side="right")), len(total) - 1)
+    total = weights.cumsum()
+    return min(int(total.searchsorted(u * total[-1], side="right")), len(total) - 1)
 
 
 class Stroke(NamedTuple):
@@ -216,8 +239,9 @@ class Keyboard:
     def forced(self) -> int | None:
         """A key that must come up now."""
         for pitch, (onset, _) in self.down.items():
-            taken = any(p == pitch and a <= self.now < b for p, a, b in self.blocked)
-            if taken or self.now - onset >= HELD:
+            if self.now - onset >= HELD or (
+                self.blocked and any(p == pitch and a <= self.now < b for p, a, b in self.blocked)
+            ):
                 return OFF + pitch
         return None
 
@@ -238,7 +262,8 @@ class Keyboard:
             mask[SHIFT:VELOCITY] = True
             return mask
         mask[ON + LOW : ON + HIGH + 1] = True
-        mask[[ON + pitch for pitch in self.down]] = False
+        for pitch in self.down:
+            mask[ON + pitch] = False
         for pitch, a, b in self.blocked:
             if a <= self.now < b:
                 mask[ON + pitch] = False
@@ -276,19 +301,21 @@ def improvise(
     every: int,
 ) -> Iterator[list[int]]:
     """Plays keyboards to their ends, each by its taste, all from one state; yields after each `every` events those that moved."""
-    state = state.rows(len(boards))
+    hands = Hands(stepper, len(boards))
+    hands.put(state.rows(len(boards)))
     moved: set[int] = set()
     count = 0
     while not all(board.over for board in boards):
-        logits = state.logits.numpy().astype(np.float64)
-        events = np.full(len(boards), SHIFT)
+        events = [SHIFT] * len(boards)
         for b, (board, u) in enumerate(zip(boards, rng.random(len(boards)), strict=True)):
             if not board.over:
-                must = board.forced()
-                events[b] = tastes[b].draw(logits[b], board.allowed(), u) if must is None else must
-                board.play(int(events[b]))
+                event = board.forced()
+                if event is None:
+                    event = tastes[b].draw(hands.logits[b], board.allowed(), u)
+                events[b] = event
+                board.play(event)
                 moved.add(b)
-        state = stepper.step(torch.from_numpy(events), state)
+        hands.step(events)
         count += 1
         if count % every == 0:
             yield sorted(moved)
@@ -380,7 +407,7 @@ def perform(
 
 def _waits(state: State, least: int, most: int, temperature: float) -> Real:
     """How likely the net finds each wait of `least` to `most` steps before a stroke."""
-    p = softmax(state.logits[0].numpy().astype(np.float64) / temperature)
+    p = softmax(state.logits[0].astype(np.float64) / temperature)
     wait = p[SHIFT + np.maximum(np.arange(least, most + 1) - 1, 0)]
     if least == 0:
         wait[0] = p[ON:OFF].sum() + p[VELOCITY:].sum()
@@ -392,10 +419,11 @@ def _loudness(
 ) -> float:
     """A velocity for a key: that before or another, as likely as the net finds it and then this very key.
     One is drawn, and CALM times the temperature says how far to go towards it from the mean of all."""
-    p = softmax(state.logits[0].numpy().astype(np.float64))
+    p = softmax(state.logits[0].astype(np.float64))
     tried = np.sort(np.argsort(-p[VELOCITY:], kind="stable")[:LEVELS_TRIED])
-    after = stepper.step(torch.from_numpy(VELOCITY + tried), state.rows(len(tried)))
-    strikes = torch.softmax(after.logits.double(), 1)[:, ON + pitch].numpy()
+    after = stepper.step((VELOCITY + tried).tolist(), state.rows(len(tried))).logits
+    odds = np.exp(after.astype(np.float64) - after.max(1, keepdims=True))
+    strikes = odds[:, ON + pitch] / odds.sum(1)
     weight = np.full(LEVELS, 1e-30)
     weight[tried] += p[VELOCITY + tried] * strikes
     if loud >= 0:

@@ -22,7 +22,9 @@ from models import nets, training
 from models.card import Card, Objective, Param, Representation, Task
 from models.representations import folk, folk_books, folk_place, folk_rules, note_step, pianoroll
 from models.score import UserError
+from models.strategies import stepping
 from models.strategies.folk_session import Draft, Logits, drawn
+from models.strategies.stepping import Floats, Walk
 from models.system import Ask, Context, Progress, Proposal
 
 Column = npt.NDArray[np.int64]
@@ -134,73 +136,19 @@ def batch(pieces: Sequence[Column]) -> tuple[Tensor, Tensor]:
     return tokens, targets
 
 
-@dataclass
-class State:
-    """Hidden and cell states of the layers, [layers, B, units] each."""
-
-    h: Tensor
-    c: Tensor
-
-    @classmethod
-    def nothing(cls, rows: int, shape: Shape) -> State:
-        """Before the first word."""
-        return cls(*(torch.zeros(shape.layers, rows, shape.units) for _ in range(2)))
-
-    def repeated(self, rows: int) -> State:
-        """The same for so many rows."""
-        return State(self.h.repeat(1, rows, 1), self.c.repeat(1, rows, 1))
-
-    def row(self, row: int) -> State:
-        """A copy of one row."""
-        return State(self.h[:, row : row + 1].clone(), self.c[:, row : row + 1].clone())
-
-    def put(self, row: int, other: State, logits: Logits) -> Logits:
-        """One row goes on from the one row of another, which said `logits`."""
-        self.h[:, row], self.c[:, row] = other.h[:, 0], other.c[:, 0]
-        return logits
-
-
 class Stepper:
     """The net's numbers, prepared for one word at a time: what a word adds to the first layer is a row of a
-    table, and each layer one product. Steps are taken on the CPU: each is too small for more."""
+    table, and each layer one product."""
 
     def __init__(self, net: Net) -> None:
-        lstm: Any = net.lstm
-        units, layers = net.shape.units, range(net.shape.layers)
-        with torch.no_grad():
-            # torch's gates are input, forget, cell, output; here the three sigmoids come first.
-            order = torch.arange(4 * units).view(4, -1)[[0, 1, 3, 2]].flatten()
+        self.lstm = stepping.LSTM(stepping.weights(net.lstm))
+        self.table = self.lstm.rows(torch.eye(WORDS))
+        self.says, self.bias = stepping.linear(net.says)
 
-            def made(name: str, layer: int) -> Tensor:
-                weight: Tensor = getattr(lstm, f"{name}_l{layer}").cpu()[order]
-                return weight
-
-            bias = [made("bias_ih", k) + made("bias_hh", k) for k in layers]
-            self.table = (made("weight_ih", 0) + bias[0][:, None]).T.contiguous()  # WORDS, 4H
-            self.bias = bias
-            self.turn = [
-                torch.cat(
-                    [made("weight_hh", k), *([made("weight_ih", k)] if k else [])], 1
-                ).T.contiguous()
-                for k in layers
-            ]  # H or 2H, 4H
-            self.says = net.says.weight.T.contiguous().cpu()
-            self.says_bias = net.says.bias.cpu()
-        self.shape = net.shape
-
-    def step(self, words: Sequence[int], state: State) -> Logits:
-        """Hears a word a row, in place, and says [B, WORDS] what may be next."""
-        H = self.shape.units
-        below = state.h[0]
-        for k, turn in enumerate(self.turn):
-            if k == 0:
-                gates = torch.addmm(self.table[torch.tensor(words)], state.h[0], turn)
-            else:
-                gates = torch.addmm(self.bias[k], torch.cat([state.h[k], below], 1), turn)
-            i, f, o = gates[:, :-H].sigmoid_().chunk(3, -1)
-            state.c[k] = torch.addcmul(i * gates[:, -H:].tanh_(), f, state.c[k])
-            below = state.h[k] = o * state.c[k].tanh()
-        logits: Logits = torch.addmm(self.says_bias, below, self.says).double().numpy()
+    def step(self, words: Sequence[int], walk: Walk) -> Logits:
+        """Hears a word a row and says [B, WORDS] what may be next."""
+        logits: Logits = walk.step(self.table.take(words, 0)) @ self.says
+        logits += self.bias
         return logits
 
 
@@ -263,40 +211,56 @@ class System:
         ruled, cadence = bool(values["whole_bars"]), bool(values["cadence"])
         form = str(values["form"])
         drafts = [Draft(place, ruled, form, cadence) for _ in range(ask.count)]
-        with torch.inference_mode():
-            stepper = self._steps()
-            start, first = self._read(place.prompt)
-            state = start.repeated(ask.count)
-            logits = first.repeat(ask.count, 0)
-            kept = [(start, first[0])] * ask.count
-            for step in itertools.count():
-                uniform = context.rng.random(ask.count)
-                for k, draft in enumerate(drafts):
-                    if draft.done:
-                        continue
-                    draft.push(draft.choose(logits[k], temperature, uniform[k]))
-                    if draft.done or step % GROWTH == FIRST:
-                        track = note_step.written(draft.rows(), place.seat, ask.region)
-                        yield Proposal(
-                            k, ask.region, (track,), draft.done, keys=place.keys, meter=place.meter
-                        )
-                if all(draft.done for draft in drafts):
-                    return
-                logits = stepper.step([draft.last for draft in drafts], state)
-                for k, draft in enumerate(drafts):
-                    if draft.again:
-                        logits[k] = state.put(k, *kept[k])
-                    elif draft.last == folk.END and not draft.done:  # the next tune
-                        logits[k] = state.put(k, start, first[0])
-                    elif draft.fresh:
-                        kept[k] = state.row(k), logits[k].copy()
+        for k in self.write(drafts, place.prompt, temperature, context.rng):
+            draft = drafts[k]
+            track = note_step.written(draft.rows(), place.seat, ask.region)
+            yield Proposal(k, ask.region, (track,), draft.done, keys=place.keys, meter=place.meter)
 
-    def _read(self, words: Sequence[int]) -> tuple[State, Logits]:
-        """What one row knows after some words, and says [1, WORDS] of the next."""
-        heard = F.one_hot(torch.tensor([words], device=self.device), WORDS).float()
-        y, (h, c) = self.net.lstm(heard)
-        logits: Logits = self.net.says(y[:, -1]).double().cpu().numpy()
-        return State(h.cpu(), c.cpu()), logits
+    def write(
+        self,
+        drafts: Sequence[Draft],
+        prompt: Sequence[int],
+        temperature: float,
+        rng: np.random.Generator,
+    ) -> Iterator[int]:
+        """Writes drafts, all of which begin with a prompt, word by word to their ends; yields which one there is
+        more of."""
+        stepper = self._steps()
+        start, first = self._read(prompt)
+        walk = Walk(stepper.lstm, len(drafts))
+        walk.put(start)
+        logits = np.repeat(first[None], len(drafts), 0)
+        kept = [(start, first)] * len(drafts)
+        for step in itertools.count():
+            uniform = rng.random(len(drafts))
+            for k, draft in enumerate(drafts):
+                if draft.done:
+                    continue
+                draft.push(draft.choose(logits[k], temperature, uniform[k]))
+                if draft.done or step % GROWTH == FIRST:
+                    yield k
+            if all(draft.done for draft in drafts):
+                return
+            logits = stepper.step([draft.last for draft in drafts], walk)
+            for k, draft in enumerate(drafts):
+                if draft.again:
+                    state, logits[k] = kept[k]
+                    walk.put(state, k)
+                elif draft.last == folk.END and not draft.done:  # the next tune
+                    walk.put(start, k)
+                    logits[k] = first
+                elif draft.fresh:
+                    kept[k] = walk.state(k), logits[k].copy()
+
+    def _read(self, words: Sequence[int]) -> tuple[list[tuple[Floats, Floats]], Logits]:
+        """What is known after some words, output and memory [units] of each layer, and said [WORDS] of the
+        next."""
+        with torch.inference_mode():
+            heard = F.one_hot(torch.tensor([words], device=self.device), WORDS).float()
+            y, (h, c) = self.net.lstm(heard)
+            logits: Logits = self.net.says(y[0, -1]).float().cpu().numpy()
+        state = zip(h[:, 0].cpu().numpy(), c[:, 0].cpu().numpy(), strict=True)
+        return list(state), logits
 
     def _steps(self) -> Stepper:
         """The stepper of the weights as they are now."""
@@ -359,22 +323,21 @@ class System:
         """One whole tune, as words, for each metre and mode."""
         found = [list(head) for head in heads]
         rules = [folk_rules.Rules(folk.read(head).bar, folk_rules.SQUARE_PARTS) for head in heads]
-        with torch.inference_mode():
-            stepper = self._steps()
-            state = State.nothing(len(heads), self.net.shape)
-            stepper.step([head[0] for head in heads], state)
-            for _ in range(LONGEST):
-                logits = stepper.step([words[-1] for words in found], state)
-                uniform = rng.random(len(heads))
-                for k, words in enumerate(found):
-                    if words[-1] == folk.END:
-                        continue
-                    mask = rules[k].allowed() if ruled else folk_rules.FREE
-                    words.append(drawn(logits[k], mask, 1.0, uniform[k]))
-                    if ruled:
-                        rules[k].push(words[-1])
-                if all(words[-1] == folk.END for words in found):
-                    break
+        stepper = self._steps()
+        walk = Walk(stepper.lstm, len(heads))
+        stepper.step([head[0] for head in heads], walk)
+        for _ in range(LONGEST):
+            logits = stepper.step([words[-1] for words in found], walk)
+            uniform = rng.random(len(heads))
+            for k, words in enumerate(found):
+                if words[-1] == folk.END:
+                    continue
+                mask = rules[k].allowed() if ruled else folk_rules.FREE
+                words.append(drawn(logits[k], mask, 1.0, uniform[k]))
+                if ruled:
+                    rules[k].push(words[-1])
+            if all(words[-1] == folk.END for words in found):
+                break
         return found
 
 

@@ -21,8 +21,8 @@ from models import latent_figures, nets, training, weights
 from models.card import LATENT_PARAMS, Card, Objective, Representation, Task
 from models.representations.melody import BAR, FIRST, TOKENS
 from models.space import rank_correlations
-from models.strategies import latent, vae
-from models.strategies.choosing import Chooser
+from models.strategies import latent, stepping, vae
+from models.strategies.choosing import Chooser, Ints
 from models.system import Ask, Context, Progress, Proposal
 
 CARD = Card(
@@ -125,6 +125,39 @@ def notes(logits: Tensor) -> Tensor:
     return logits.softmax(-1)[..., FIRST:].sum((-2, -1))
 
 
+class Stepper:
+    """The decoder's numbers, prepared for one step at a time: what a token or a place adds is a row of a
+    table."""
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+        self.lstm = stepping.LSTM(stepping.weights(net.writer))
+        self.past = self.lstm.rows(net.past.weight, bias=False)  # TOKENS + 2, 4W
+        self.place = self.lstm.rows(net.place.weight)  # T, 4W
+        self.says, self.bias = stepping.linear(net.says)
+
+    def decode(self, z: Tensor, choose: Chooser) -> Ints:
+        """Codes [B, L] → tokens [B, T]"""
+        B = len(z)
+        with torch.no_grad():
+            h, c = self.net.start(z).cpu().chunk(2, -1)
+            told = self.lstm.rows(self.net.told(z), bias=False)  # B, 4W
+        walk = stepping.Walk(self.lstm, B)
+        walk.put([(torch.tanh(h), c)])
+        more = np.empty_like(told)
+        said = np.empty((B, TOKENS), np.float32)
+        token = np.full(B, BEGINNING)
+        out = np.empty((B, STEPS), np.int64)
+        for t in range(STEPS):
+            self.past.take(token, 0, more, "clip")
+            np.add(more, told, more)
+            np.add(more, self.place[t], more)
+            np.matmul(walk.step(more), self.says, said)
+            np.add(said, self.bias, said)
+            out[:, t] = token = choose(said, t)
+        return out
+
+
 class System:
     """GLSR-VAE with its weights on a device."""
 
@@ -147,6 +180,7 @@ class System:
         self.device = device
         self.bars = BARS
         self.latent = net.shape.latent
+        self._stepper: tuple[int, Stepper] | None = None
 
     @staticmethod
     def corpus(source: training.Source) -> training.Corpus:
@@ -177,26 +211,15 @@ class System:
         self, z: Tensor, noise: Tensor | None = None, temperature: float = 1.0, masked: bool = True
     ) -> Tensor:
         """See `models.coder.Coder`."""
-        net, choose = self.net, Chooser(len(z), noise, temperature, masked)
-        out = torch.empty(len(z), STEPS, dtype=torch.int64)
-        with torch.no_grad():
-            z = z.to(self.device)
-            h, c = net.start(z).chunk(2, -1)
-            h = torch.tanh(h)
-            # What depends on a token, a place or the code alone is worked out once.
-            take, turn, bias, more = net.writer.all_weights[0]
-            past = F.linear(net.past.weight, take)  # TOKENS + 2, 4W
-            place = F.linear(net.place.weight, take, bias + more)  # T, 4W
-            told = F.linear(net.told(z), take)  # B, 4W
-            token = torch.full((len(z),), BEGINNING)
-            for t in range(STEPS):
-                x = told + past[token.to(self.device)] + place[t]
-                i, f, g, o = torch.addmm(x, h, turn.T).chunk(4, -1)
-                c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-                h = torch.sigmoid(o) * torch.tanh(c)
-                token = choose(net.says(h).cpu(), t)
-                out[:, t] = token
-        return out
+        choose = Chooser(len(z), noise, temperature, masked)
+        return torch.from_numpy(self._steps().decode(z.to(self.device), choose))
+
+    def _steps(self) -> Stepper:
+        """The stepper of the weights as they are now."""
+        changes = sum(p._version for p in self.net.parameters())
+        if self._stepper is None or self._stepper[0] != changes:
+            self._stepper = changes, Stepper(self.net)
+        return self._stepper[1]
 
     def log_probs(self, tokens: Tensor, z: Tensor) -> Tensor:
         """See `models.coder.Coder`."""

@@ -190,7 +190,8 @@ class Stepper:
             i, f, o = gates[:, :-W].sigmoid_().chunk(3, -1)
             c = torch.addcmul(i * gates[:, -W:].tanh_(), f, c)
             h = o * c.tanh()
-            token = choose(torch.addmm(self.bias, h, self.says), t)
+            said = torch.addmm(self.bias, h, self.says)
+            token = torch.from_numpy(choose(said.numpy(), t))
             out[:, t] = token
             heard[:, :W] = h
         return out

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from models import latent_figures, nets, training
 from models.card import LATENT_PARAMS, Card, Objective, Representation, Task
 from models.representations.melody import BAR, TOKENS
-from models.strategies import latent, vae
-from models.strategies.choosing import Chooser
+from models.strategies import latent, stepping, vae
+from models.strategies.choosing import Chooser, Ints
+from models.strategies.stepping import Floats
 from models.system import Ask, Context, Progress, Proposal
 
 CARD = Card(
@@ -93,6 +94,31 @@ class Net(nn.Module):
         return logits.float()
 
 
+class Stepper:
+    """The decoder's numbers, prepared for one step at a time: what a token adds is a row of a table."""
+
+    def __init__(self, net: Net) -> None:
+        with torch.no_grad():
+            take, turn, bias, more = (p.cpu() for p in net.writer.all_weights[0])
+            self.past = F.linear(net.past.weight.cpu(), take, bias + more).numpy()  # TOKENS + 1, H
+            self.turn = turn.T.contiguous().numpy()
+        self.says, self.bias = stepping.linear(net.says)
+
+    def decode(self, h: Floats, choose: Chooser) -> Ints:
+        """States [B, H] before the first step → tokens [B, T]"""
+        token = np.full(len(h), TOKENS)
+        out = np.empty((len(h), STEPS), np.int64)
+        h, new, told = h.copy(), np.empty_like(h), np.empty_like(h)
+        said = np.empty((len(h), TOKENS), np.float32)
+        for t in range(STEPS):
+            np.matmul(h, self.turn, new)
+            np.add(new, self.past.take(token, 0, told, "clip"), new)
+            np.tanh(new, h)
+            np.add(np.matmul(h, self.says, said), self.bias, said)
+            out[:, t] = token = choose(said, t)
+        return out
+
+
 class System:
     """VRAE with its weights on a device."""
 
@@ -109,6 +135,7 @@ class System:
         self.device = device
         self.bars = BARS
         self.latent = net.shape.latent
+        self._stepper: tuple[int, Stepper] | None = None
 
     @staticmethod
     def corpus(source: training.Source) -> training.Corpus:
@@ -139,18 +166,17 @@ class System:
         self, z: Tensor, noise: Tensor | None = None, temperature: float = 1.0, masked: bool = True
     ) -> Tensor:
         """See `models.coder.Coder`."""
-        net, choose = self.net, Chooser(len(z), noise, temperature, masked)
-        out = torch.empty(len(z), STEPS, dtype=torch.int64)
+        choose = Chooser(len(z), noise, temperature, masked)
         with torch.no_grad():
-            take, turn, bias, more = net.writer.all_weights[0]
-            past = F.linear(net.past.weight, take, bias + more)  # TOKENS + 1, H
-            h = torch.tanh(net.start(z.to(self.device)))
-            token = torch.full((len(z),), TOKENS)
-            for t in range(STEPS):
-                h = torch.tanh(torch.addmm(past[token.to(self.device)], h, turn.T))
-                token = choose(net.says(h).cpu(), t)
-                out[:, t] = token
-        return out
+            h = torch.tanh(self.net.start(z.to(self.device)))
+        return torch.from_numpy(self._steps().decode(h.cpu().numpy(), choose))
+
+    def _steps(self) -> Stepper:
+        """The stepper of the weights as they are now."""
+        changes = sum(p._version for p in self.net.parameters())
+        if self._stepper is None or self._stepper[0] != changes:
+            self._stepper = changes, Stepper(self.net)
+        return self._stepper[1]
 
     def log_probs(self, tokens: Tensor, z: Tensor) -> Tensor:
         """See `models.coder.Coder`."""

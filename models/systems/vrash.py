@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from models import latent_figures, nets, training
 from models.card import LATENT_PARAMS, Card, Objective, Representation, Task
 from models.representations.melody import BAR, FIRST, TOKENS
-from models.strategies import latent, vae
-from models.strategies.choosing import Chooser
+from models.strategies import latent, stepping, vae
+from models.strategies.choosing import Chooser, Ints
+from models.strategies.stepping import HALF
 from models.system import Ask, Context, Progress, Proposal
 
 CARD = Card(
@@ -139,6 +140,58 @@ def forgotten(past: Tensor) -> Tensor:
     return past.masked_fill(lost & (past != BEGINNING), UNKNOWN)
 
 
+class Stepper:
+    """The decoder's numbers, prepared for one step at a time. Token and code go through one matrix: what
+    either adds is worked out beforehand."""
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+        E, H = net.shape.width, net.shape.units
+        with torch.no_grad():
+            # Gates halved, so that one tanh does for both: σ(x) = ½ + ½ tanh(x / 2).
+            half = torch.ones(2 * H)
+            half[H:] = 0.5
+            self.half = half
+            read = net.writer.input.weight.cpu() * half[:, None]
+            self.past = (net.past.weight.cpu() @ read[:, :E].T).numpy()  # TOKENS + 2, 2H
+            self.told = read[:, E:].T.contiguous()
+            self.turn = []
+            layers: Any = net.writer.turn
+            for layer in layers:
+                weight, bias = layer.weight.cpu() * half[:, None], layer.bias.cpu() * half
+                self.turn.append((weight.T.contiguous().numpy(), bias.numpy()))
+        self.says, self.bias = stepping.linear(net.says)
+
+    def decode(self, z: Tensor, choose: Chooser) -> Ints:
+        """Codes [B, L] → tokens [B, T]"""
+        net = self.net
+        with torch.no_grad():
+            z = z.to(net.start.weight.device)
+            s = torch.tanh(net.start(z)).cpu().numpy().copy()
+            bias = net.writer.input.bias.cpu() * self.half
+            told = (net.told(z).cpu() @ self.told + bias).numpy() + self.turn[0][1]
+        B, H = s.shape
+        both, more = np.empty((B, 2 * H), np.float32), np.empty((B, 2 * H), np.float32)
+        new, gate = both[:, :H], both[:, H:]
+        said = np.empty((B, TOKENS), np.float32)
+        token = np.full(B, BEGINNING)
+        out = np.empty((B, STEPS), np.int64)
+        for t in range(STEPS):
+            np.add(told, self.past.take(token, 0, more, "clip"), more)
+            for k, (turn, bias_) in enumerate(self.turn):
+                np.matmul(s, turn, both)
+                np.add(both, bias_ if k else more, both)
+                np.tanh(both, both)
+                np.multiply(gate, HALF, gate)
+                np.add(gate, HALF, gate)
+                np.subtract(new, s, new)
+                np.multiply(new, gate, new)
+                np.add(s, new, s)
+            np.add(np.matmul(s, self.says, said), self.bias, said)
+            out[:, t] = token = choose(said, t)
+        return out
+
+
 class System:
     """VRASH with its weights on a device."""
 
@@ -155,6 +208,7 @@ class System:
         self.device = device
         self.bars = BARS
         self.latent = net.shape.latent
+        self._stepper: tuple[int, Stepper] | None = None
 
     @staticmethod
     def corpus(source: training.Source) -> training.Corpus:
@@ -185,21 +239,15 @@ class System:
         self, z: Tensor, noise: Tensor | None = None, temperature: float = 1.0, masked: bool = True
     ) -> Tensor:
         """See `models.coder.Coder`."""
-        net, choose = self.net, Chooser(len(z), noise, temperature, masked)
-        out = torch.empty(len(z), STEPS, dtype=torch.int64)
-        with torch.no_grad():
-            z = z.to(self.device)
-            s = torch.tanh(net.start(z))
-            # Both inputs go through one matrix: what token and code add is worked out once.
-            E = net.shape.width
-            past = F.linear(net.past.weight, net.writer.input.weight[:, :E])
-            told = F.linear(net.told(z), net.writer.input.weight[:, E:], net.writer.input.bias)
-            token = torch.full((len(z),), BEGINNING)
-            for t in range(STEPS):
-                s = net.writer.step(told + past[token.to(self.device)], s)
-                token = choose(net.says(s).cpu(), t)
-                out[:, t] = token
-        return out
+        choose = Chooser(len(z), noise, temperature, masked)
+        return torch.from_numpy(self._steps().decode(z, choose))
+
+    def _steps(self) -> Stepper:
+        """The stepper of the weights as they are now."""
+        changes = sum(p._version for p in self.net.parameters())
+        if self._stepper is None or self._stepper[0] != changes:
+            self._stepper = changes, Stepper(self.net)
+        return self._stepper[1]
 
     def log_probs(self, tokens: Tensor, z: Tensor) -> Tensor:
         """See `models.coder.Coder`."""

@@ -15,8 +15,9 @@ from models import catalogue, training
 from models.card import Task
 from models.representations import folk, folk_rules
 from models.score import Key, Notes, Region, Score, Track, UserError
+from models.strategies.stepping import Walk
 from models.system import Ask, Context, Proposal
-from models.systems.celtic import CARD, NONE, Net, Shape, State, Stepper, System, batch
+from models.systems.celtic import CARD, NONE, Net, Shape, Stepper, System, batch
 from models.timebase import PPQ, MeterMap
 
 BAR = 4 * PPQ
@@ -61,12 +62,12 @@ def test_one_step_at_a_time_is_what_the_net_says_at_once() -> None:
     torch.manual_seed(1)
     net = Net(Shape(32, 3, 0.0)).eval()
     tokens = torch.randint(len(folk.WORDS), (2, 9))
-    state = State.nothing(2, net.shape)
     stepper = Stepper(net)
+    walk = Walk(stepper.lstm, 2)
     with torch.inference_mode():
         at_once = net(tokens).numpy()
         for t in range(9):
-            said = stepper.step(tokens[:, t].tolist(), state)
+            said = stepper.step(tokens[:, t].tolist(), walk)
             assert said == pytest.approx(at_once[:, t], abs=1e-5)
 
 
