@@ -1,0 +1,210 @@
+"""Where the playhead was when: the transport's anchors of the last while, and moments turned into ticks.
+
+What is played in carries the moment it arrived. The anchor in force *then* says where in the score that
+was, whatever the transport has done since: changed its tempo, jumped round a loop, stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.playback import Anchor
+from models.timebase import PPQ, TempoMap
+
+Moments = npt.NDArray[np.int64]
+Places = npt.NDArray[np.float64]
+
+SLEW = PPQ // 4
+"""An anchor nearer than this (ticks) to where the last one leads corrects it; one further away is a jump."""
+
+NEAR_END = PPQ // 16
+"""A jump from so near the loop's end to its start is a pass; from anywhere else somebody moved the playhead."""
+
+KNOWN = 0.01
+"""An anchor within so many ticks of what is known already tells nothing."""
+
+MOST_SPANS = 1 << 16
+"""So many are remembered, the newest: half an hour of a loop of 30 ms."""
+
+EVER = -(1 << 62)
+
+
+@dataclass(frozen=True, eq=False)
+class Span:
+    """From the moment `at` on, the playhead moves from `tick` by `tempo`, or rests.
+
+    `run` numbers the stretches between stops, starts and jumps; in it, `lap` counts the passes of a loop
+    and `laid` goes on where `tick` jumps back: the passes laid end to end. `cycle` is the loop whose jump
+    began this lap, None for lap 0.
+    """
+
+    at: int
+    tick: float = 0.0
+    tempo: TempoMap = TempoMap()  # noqa: RUF009 — a value nobody can change
+    playing: bool = False
+    run: int = 0
+    lap: int = 0
+    laid: float = 0.0
+    cycle: tuple[int, int] | None = None
+
+    def advance(self, moments: Moments) -> Places:
+        """How many ticks further than `tick` the playhead is at each moment, if it goes on so."""
+        since = (np.asarray(moments, np.int64) - self.at) * 1e-9
+        return np.asarray(self.tempo.ticks(self.tempo.second(self.tick) + since) - self.tick)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """The spans of one run and the moment it ended, None when it goes on."""
+
+    spans: tuple[Span, ...]
+    end: int | None
+
+    @property
+    def start(self) -> int:
+        """The moment it began."""
+        return self.spans[0].at
+
+    @property
+    def playing(self) -> bool:
+        """Whether the transport played."""
+        return self.spans[0].playing
+
+    @property
+    def laps(self) -> int:
+        """The number of the last pass."""
+        return self.spans[-1].lap
+
+    @property
+    def cycle(self) -> tuple[int, int] | None:
+        """The loop that its last pass goes round, None when it never jumped."""
+        return self.spans[-1].cycle
+
+    def places(self, moments: Moments) -> tuple[Places, npt.NDArray[np.int64]]:
+        """Where each moment lies in the run, passes laid end to end, and its pass.
+
+        Before the run's beginning and after its end the music is thought to go on.
+        """
+        moments = np.asarray(moments, np.int64)
+        at = np.array([span.at for span in self.spans], np.int64)
+        which = np.clip(np.searchsorted(at, moments, side="right") - 1, 0, None)
+        laid = np.zeros(len(moments))
+        for k in np.unique(which).tolist():
+            span, here = self.spans[k], which == k
+            place = span.laid + span.advance(moments[here])
+            if k + 1 < len(self.spans):
+                # The clock that was followed may have gone a little otherwise than the tempo said.
+                after = self.spans[k + 1]
+                whole = np.array([after.at], np.int64)
+                missed = after.laid - span.laid - float(span.advance(whole)[0])
+                share = (moments[here] - span.at) / max(after.at - span.at, 1)
+                place += missed * np.clip(share, 0.0, 1.0)
+            laid[here] = place
+        laps = np.array([span.lap for span in self.spans], np.int64)
+        return laid, laps[which]
+
+    def offset(self, lap: int) -> float:
+        """What to take from a place in pass `lap` to have its tick in the score."""
+        span = next(span for span in self.spans if span.lap == lap)
+        return span.laid - span.tick
+
+    def begin(self, lap: int) -> float:
+        """The tick at which pass `lap` begins."""
+        span = next(span for span in self.spans if span.lap == lap)
+        return span.tick if span.cycle is None else float(span.cycle[0])
+
+    def stop(self, lap: int) -> float | None:
+        """The tick at which pass `lap` jumped back, None when it has not."""
+        after = next((span for span in self.spans if span.lap == lap + 1), None)
+        return None if after is None else after.laid - self.offset(lap)
+
+    def tempo_at(self, moment: int) -> TempoMap:
+        """The tempo map in force at a moment."""
+        found = [span.tempo for span in self.spans if span.at <= moment]
+        return found[-1] if found else self.spans[0].tempo
+
+
+class Timeline:
+    """Takes anchors in, and says in which run a moment was and where."""
+
+    def __init__(self) -> None:
+        self._spans: list[Span] = [Span(EVER)]
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    @property
+    def first(self) -> int:
+        """The moment before which nothing is known."""
+        return self._spans[0].at
+
+    def anchored(
+        self, anchor: Anchor, tempo: TempoMap, loop: tuple[int, int] | None = None
+    ) -> None:
+        """The transport says where it is, following `tempo`, with that loop."""
+        spans = self._spans
+        while len(spans) > 1 and spans[-1].at > anchor.at:
+            spans.pop()  # it had announced something, and thought better of it
+        last = spans[-1]
+        if not anchor.playing:
+            if last.playing:
+                self._put(Span(anchor.at, anchor.tick, tempo, False, last.run + 1))
+            return
+        if not last.playing:
+            fresh = Span(anchor.at, anchor.tick, tempo, True, last.run + 1, laid=anchor.tick)
+            self._put(fresh)
+            return
+        gone = float(last.advance(np.array([anchor.at], np.int64))[0])
+        missed = anchor.tick - last.tick - gone
+        if loop is not None and anchor.tick == loop[0] and abs(missed) > KNOWN:
+            short = last.tick + gone - loop[1]
+            if abs(short) <= NEAR_END:
+                end = last.laid + loop[1] - last.tick
+                self._put(
+                    Span(anchor.at, anchor.tick, tempo, True, last.run, last.lap + 1, end, loop)
+                )
+                return
+        if abs(missed) > SLEW:
+            self._put(Span(anchor.at, anchor.tick, tempo, True, last.run + 1, laid=anchor.tick))
+        elif abs(missed) > KNOWN or tempo is not last.tempo:
+            laid = last.laid + anchor.tick - last.tick
+            self._put(
+                Span(anchor.at, anchor.tick, tempo, True, last.run, last.lap, laid, last.cycle)
+            )
+
+    def retimed(self, at: int, tempo: TempoMap) -> None:
+        """From the moment `at` on the playhead moves by another tempo, as of a clock that is followed."""
+        last = self._spans[-1]
+        if last.playing and at > last.at and tempo != last.tempo:
+            tick = last.tick + float(last.advance(np.array([at], np.int64))[0])
+            self.anchored(Anchor(tick, at, True), tempo)
+
+    def _put(self, span: Span) -> None:
+        self._spans.append(span)
+        if len(self._spans) > MOST_SPANS:
+            del self._spans[: MOST_SPANS // 4]
+
+    def forget(self, before: int) -> None:
+        """Forget what was over before that moment."""
+        spans = self._spans
+        gone = 0
+        while gone + 1 < len(spans) and spans[gone + 1].at <= before:
+            gone += 1
+        del spans[:gone]
+
+    def runs(self) -> Iterator[Run]:
+        """The runs, the newest first."""
+        spans: Sequence[Span] = self._spans
+        end: int | None = None
+        stop = len(spans)
+        while stop:
+            start = stop
+            while start and spans[start - 1].run == spans[stop - 1].run:
+                start -= 1
+            run = Run(tuple(spans[start:stop]), end)
+            yield run
+            end, stop = run.start, start
