@@ -193,10 +193,6 @@ class Recorder:
         """The transport says where it is; it follows `tempo`, and `loop` (ticks) if there is one."""
         self._timeline.anchored(anchor, tempo, loop)
 
-    def retimed(self, at: int, tempo: TempoMap) -> None:
-        """From the moment `at` on the transport follows another tempo, as of a clock that comes in."""
-        self._timeline.retimed(at, tempo)
-
     def _lift(self, key: tuple[int, int, int], at: int) -> None:
         number = self._held.pop(key, None)
         if number is not None:

@@ -7,7 +7,7 @@ was, whatever the transport has done since: changed its tempo, jumped round a lo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ EVER = -(1 << 62)
 
 @dataclass(frozen=True, eq=False)
 class Span:
-    """From the moment `at` on, the playhead moves from `tick` by `tempo`, or rests.
+    """From the moment `at` on, the playhead moves from `tick` by `tempo` or rests; `bpm` and `rate` as in Anchor.
 
     `run` numbers the stretches between stops, starts and jumps; in it, `lap` counts the passes of a loop
     and `laid` goes on where `tick` jumps back: the passes laid end to end. `cycle` is the loop whose jump
@@ -50,11 +50,16 @@ class Span:
     lap: int = 0
     laid: float = 0.0
     cycle: tuple[int, int] | None = None
+    bpm: float = 0.0
+    rate: float = 1.0
 
     def advance(self, moments: Moments) -> Places:
         """How many ticks further than `tick` the playhead is at each moment, if it goes on so."""
         since = (np.asarray(moments, np.int64) - self.at) * 1e-9
-        return np.asarray(self.tempo.ticks(self.tempo.second(self.tick) + since) - self.tick)
+        if self.bpm:
+            return since * (self.bpm * PPQ / 60)
+        second = self.tempo.second(self.tick) + since * self.rate
+        return np.asarray(self.tempo.ticks(second) - self.tick)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,9 +128,9 @@ class Run:
         return None if after is None else after.laid - self.offset(lap)
 
     def tempo_at(self, moment: int) -> TempoMap:
-        """The tempo map in force at a moment."""
-        found = [span.tempo for span in self.spans if span.at <= moment]
-        return found[-1] if found else self.spans[0].tempo
+        """The tempo map in force at a moment, or the steady tempo of the clock that was followed."""
+        found = [span for span in self.spans if span.at <= moment] or [self.spans[0]]
+        return TempoMap.constant(found[-1].bpm) if found[-1].bpm else found[-1].tempo
 
 
 class Timeline:
@@ -150,38 +155,45 @@ class Timeline:
         while len(spans) > 1 and spans[-1].at > anchor.at:
             spans.pop()  # it had announced something, and thought better of it
         last = spans[-1]
-        if not anchor.playing:
-            if last.playing:
-                self._put(Span(anchor.at, anchor.tick, tempo, False, last.run + 1))
-            return
-        if not last.playing:
-            fresh = Span(anchor.at, anchor.tick, tempo, True, last.run + 1, laid=anchor.tick)
-            self._put(fresh)
+        here = Span(
+            anchor.at,
+            anchor.tick,
+            tempo,
+            anchor.playing,
+            last.run + 1,
+            laid=anchor.tick,
+            bpm=anchor.bpm,
+            rate=anchor.rate,
+        )
+        if not (last.playing and anchor.playing):
+            if last.playing or anchor.playing:
+                self._put(here)
             return
         gone = float(last.advance(np.array([anchor.at], np.int64))[0])
         missed = anchor.tick - last.tick - gone
-        if loop is not None and anchor.tick == loop[0] and abs(missed) > KNOWN:
-            short = last.tick + gone - loop[1]
-            if abs(short) <= NEAR_END:
-                end = last.laid + loop[1] - last.tick
-                self._put(
-                    Span(anchor.at, anchor.tick, tempo, True, last.run, last.lap + 1, end, loop)
-                )
-                return
-        if abs(missed) > SLEW:
-            self._put(Span(anchor.at, anchor.tick, tempo, True, last.run + 1, laid=anchor.tick))
-        elif abs(missed) > KNOWN or tempo is not last.tempo:
-            laid = last.laid + anchor.tick - last.tick
-            self._put(
-                Span(anchor.at, anchor.tick, tempo, True, last.run, last.lap, laid, last.cycle)
-            )
-
-    def retimed(self, at: int, tempo: TempoMap) -> None:
-        """From the moment `at` on the playhead moves by another tempo, as of a clock that is followed."""
-        last = self._spans[-1]
-        if last.playing and at > last.at and tempo != last.tempo:
-            tick = last.tick + float(last.advance(np.array([at], np.int64))[0])
-            self.anchored(Anchor(tick, at, True), tempo)
+        goes_on = replace(
+            here,
+            run=last.run,
+            lap=last.lap,
+            laid=last.laid + anchor.tick - last.tick,
+            cycle=last.cycle,
+        )
+        if (
+            loop is not None
+            and anchor.tick == loop[0]
+            and abs(missed) > KNOWN
+            and abs(last.tick + gone - loop[1]) <= NEAR_END
+        ):
+            laid = last.laid + loop[1] - last.tick
+            self._put(replace(goes_on, lap=last.lap + 1, laid=laid, cycle=loop))
+        elif abs(missed) > SLEW:
+            self._put(here)
+        elif (
+            abs(missed) > KNOWN
+            or tempo is not last.tempo
+            or (anchor.bpm, anchor.rate) != (last.bpm, last.rate)
+        ):
+            self._put(goes_on)
 
     def _put(self, span: Span) -> None:
         self._spans.append(span)

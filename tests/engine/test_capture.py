@@ -96,12 +96,19 @@ def test_a_clock_that_is_followed_bends_time_between_its_anchors() -> None:
     assert rows(player.kept()) == [(PPQ + 20, 60), (2 * PPQ + 40, 62)]
 
 
-def test_a_clock_that_is_followed_says_its_tempo() -> None:
+@pytest.mark.parametrize(
+    ("anchor", "tick"),
+    [
+        (Anchor(2.0 * PPQ, 2 * BEAT_NS, True, bpm=60), 3 * PPQ),
+        (Anchor(2.0 * PPQ, 2 * BEAT_NS, True, rate=1.5), 5 * PPQ),
+    ],
+)
+def test_a_clock_that_is_followed_says_its_tempo(anchor: Anchor, tick: int) -> None:
     player = Player()
     player.transport(0, 0)
-    player.recorder.retimed(2 * BEAT_NS, TempoMap.constant(60))
+    player.recorder.anchored(anchor, player.score.tempo)
     player.key(4 * BEAT_NS, 60)
-    assert rows(player.kept()) == [(3 * PPQ, 60)]
+    assert rows(player.kept()) == [(tick, 60)]
 
 
 def test_a_note_just_before_play_belongs_to_the_first_bar() -> None:
