@@ -40,6 +40,11 @@ class Outputs:
         """The ports that are open."""
         return list(self._ports)
 
+    @property
+    def sounding(self) -> list[Key]:
+        """The keys that sound."""
+        return list(self._sounding)
+
     def add(self, name: str, port: Port) -> None:
         """A port has been opened; one of that name is left first."""
         self.leave(name)

@@ -108,6 +108,29 @@ class RecordingPort:
         self.sent.append((self.clock.now(), message))
 
 
+class EarlyPort(RecordingPort):
+    """Wants messages `lead_ns` before their moments, as JACK does; `sent` says when they sound.
+
+    `handed` has (moment of the call, moment meant) of each.
+    """
+
+    def __init__(self, clock: FakeClock, lead_ns: int) -> None:
+        super().__init__(clock)
+        self.lead_ns = lead_ns
+        self.handed: list[tuple[int, int]] = []
+
+    def send_at(self, message: bytes, moment: int) -> None:
+        if self.broken:
+            raise OSError("unplugged")
+        now = self.clock.now()
+        self.handed.append((now, moment))
+        newest = self.sent[-1][0] if self.sent else 0
+        self.sent.append((max(now, moment, newest), message))
+
+    def send(self, message: bytes) -> None:
+        self.send_at(message, self.clock.now())
+
+
 class RecordingPorts:
     """Opens a RecordingPort for every name it is asked for, at once, unless the name is in `missing`."""
 

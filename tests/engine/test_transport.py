@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from engine import schedule
 from engine.playback import (
     Anchor,
-    Event,
     Lateness,
     Live,
     Load,
@@ -36,56 +35,7 @@ from engine.transport import LEAD_NS, run
 from models.score import NO_CONTROLS, Controls, Notes, Track
 from models.timebase import PPQ, TempoMap
 from tests.fakes import FakeClock, RecordingPort, RecordingPorts
-
-MS = 1_000_000
-QUARTER = 500 * MS  # at the default tempo
-
-
-def load(
-    track: int, notes: Notes, port: str = "A", controls: Controls = NO_CONTROLS, **fields
-) -> Load:
-    return Load(track, port, schedule.compile(Track(track, "t", notes, controls, **fields)))
-
-
-def quarters(*pitches: int, start: int = 0) -> Notes:
-    return Notes.of(start + PPQ * np.arange(len(pitches)), PPQ, list(pitches))
-
-
-class Played:
-    """A script played to its end: what each port was sent, and what the transport told."""
-
-    def __init__(self, *script: tuple[int, object]) -> None:
-        self.clock = FakeClock(script)
-        inbox: SimpleQueue = SimpleQueue()
-        outbox: SimpleQueue = SimpleQueue()
-        self.keeper = RecordingPorts(self.clock, inbox)
-        run(self.clock, inbox, self.keeper, outbox)
-        self.events: list[Event] = []
-        while not outbox.empty():
-            self.events.append(outbox.get())
-
-    def port(self, name: str = "A") -> RecordingPort:
-        return self.keeper.ports[name]
-
-    def notes(self, name: str = "A") -> list[tuple[float, str, int]]:
-        """(ms, "on" or "off", pitch) of each note message."""
-        words = {0x90: "on", 0x80: "off"}
-        return [
-            (moment / MS, words[m[0] & 0xF0], m[1])
-            for moment, m in self.port(name).sent
-            if m[0] & 0xF0 in words
-        ]
-
-    def others(self, name: str = "A") -> list[tuple[float, bytes]]:
-        return [
-            (moment / MS, m)
-            for moment, m in self.port(name).sent
-            if m[0] & 0xF0 not in (0x80, 0x90)
-        ]
-
-    def anchors(self) -> list[Anchor]:
-        return [e for e in self.events if isinstance(e, Anchor)]
-
+from tests.rehearsal import MS, QUARTER, Played, load, quarters
 
 LEAD = LEAD_NS / MS
 
