@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,18 +22,22 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.controllers import TARGETS, Controllers
+from app.controllers import Controllers
+from app.controls import Kind
 from app.panels.common import USUAL_CODER, Elided, button, header, mark, spin_text, tool
 from app.panels.sliders import AttributeSliders
 from app.places import Places
 from app.session import Session
 from app.shaping import Shaper, with_space
+from app.targets import Target
 from models.card import Card
 
 if TYPE_CHECKING:
     from app.panels.latent import LatentMap
 
-AXES = ("map_x", "map_y")
+AXES: dict[str, str] = {"map_x": "Map, left and right", "map_y": "Map, down and up"}
+"""The targets of MIDI controls that move the dot, and what to call them."""
+
 BUILD_MS = 30
 SLIDERS_PX = 128
 """Room that the sliders have at least; when there are more of them they scroll."""
@@ -158,7 +163,9 @@ class ShapePanel(QWidget):
         shaper.status_changed.connect(self.refresh)
         session.selection_changed.connect(self._selected)
         session.path_changed.connect(self._show_path)
-        controllers.moved.connect(self._controlled)
+        for axis, (target, title) in enumerate(AXES.items()):
+            move, place = partial(self._move_axis, axis), partial(self._axis_share, axis)
+            controllers.add(Target(target, title, Kind.NUMBER, move, place))
         controllers.learnt.connect(self._learnt)
         self.refresh()
 
@@ -265,28 +272,42 @@ class ShapePanel(QWidget):
 
     # --- controllers ---------------------------------------------------------------------------------
 
-    def _controlled(self, target: str, share: float) -> None:
+    def _bounds(self, axis: int) -> tuple[float, float] | None:
+        """From where to where the map's points lie along an axis."""
         space = self.shaper.space
-        if target in AXES and space is not None and len(space.points):
-            axis = AXES.index(target)
-            low, high = (float(f(space.points[:, axis])) for f in (np.min, np.max))
-            there = low + share * (high - low)
+        if space is None or not len(space.points):
+            return None
+        along = space.points[:, axis]
+        return float(np.min(along)), float(np.max(along))
+
+    def _axis_share(self, axis: int) -> float | None:
+        bounds, place = self._bounds(axis), self.shaper.place
+        if bounds is None or place is None:
+            return None
+        return (place[axis] - bounds[0]) / max(bounds[1] - bounds[0], 1e-9)
+
+    def _move_axis(self, axis: int, share: float) -> None:
+        bounds = self._bounds(axis)
+        if bounds is not None:
+            there = bounds[0] + share * (bounds[1] - bounds[0])
             self.shaper.move_to(*((there, None) if axis == 0 else (None, there)))
 
     def _list_controllers(self) -> None:
         self._menu.clear()
-        for target, name in TARGETS.items():
-            number = self.controllers.number(target)
-            action = QAction(f"{name}: {'learn' if number is None else f'CC {number}'}", self._menu)
+        for target in (*AXES, "path"):
+            controls = ", ".join(m.control.title() for m in self.controllers.of(target))
+            action = QAction(f"{self.controllers.title(target)}: {controls or 'learn'}", self._menu)
             action.triggered.connect(lambda _=False, t=target: self._learn(t))
             self._menu.addAction(action)
         self._menu.addSeparator()
-        self._menu.addAction("Forget them", self.controllers.forget)
+        forget = self.controllers.forget
+        self._menu.addAction("Forget them", lambda: forget(*AXES, "path"))
         self._menu.addAction("MIDI input…", self.devices.emit)
 
     def _learn(self, target: str) -> None:
         self.controllers.learn(target)
-        self.phrase.say(f"{TARGETS[target]}: move a controller now")
+        self.phrase.say(f"{self.controllers.title(target)}: move a controller now")
 
     def _learnt(self, target: str) -> None:
-        self.phrase.say(f"{TARGETS[target]}: CC {self.controllers.number(target)}")
+        titles = ", ".join(m.control.title() for m in self.controllers.of(target))
+        self.phrase.say(f"{self.controllers.title(target)}: {titles}")

@@ -16,10 +16,9 @@ from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
-from stage import BAR, CARDS, RecordingLink, open_window, quartet, settings_in
+from stage import BAR, CARDS, RecordingLink, open_window, quartet
 
 from app.composer import phrase_of, plan
-from app.controllers import Controllers
 from app.panels.latent import Plot
 from app.panels.parameters import ParameterForm
 from app.panels.sliders import Push, measured_text
@@ -545,37 +544,14 @@ def test_the_average_of_selected_phrases_is_shaped_like_any_other(stage: Stage) 
 # --- controllers -----------------------------------------------------------------------------------
 
 
-def test_controllers_are_taught_remembered_and_forgotten(tmp_path: Path, qtbot: QtBot) -> None:
-    settings = settings_in(tmp_path)
-    controllers = Controllers(settings)
-    moved: list[tuple[str, float]] = []
-    controllers.moved.connect(lambda target, share: moved.append((target, share)))
-    controllers.heard(20, 64)
-    assert moved == []
-    controllers.learn("map_x")
-    controllers.heard(20, 127)
-    controllers.learn("map_y")
-    controllers.heard(21, 0)
-    controllers.heard(7, 3)
-    assert moved == [("map_x", 1.0), ("map_y", 0.0)]
-    again = Controllers(settings)
-    assert (again.number("map_x"), again.number("map_y"), again.number("path")) == (20, 21, None)
-    again.learn("path")
-    again.heard(20, 5)
-    assert (again.number("map_x"), again.number("path")) == (None, 20), "one knob, one thing"
-    again.forget()
-    assert Controllers(settings).number("path") is None
-    settings.setValue("controller_map_x", "999")
-    assert Controllers(settings).number("map_x") is None
-
-
 def test_two_controllers_move_the_dot(stage: Stage) -> None:
     controllers = stage.window.controllers
     for target, number in (("map_x", 20), ("map_y", 21)):
         controllers.learn(target)
-        controllers.heard(number, 64)
-    stage.link.emit(playback.Played(0, bytes((0xB3, 20, 127))))
-    stage.link.emit(playback.Played(0, bytes((0xB3, 21, 0))))
+        controllers.receive(bytes((0xB0, number, 64)))
+    for value in (0, 127):  # on its way a control takes hold of what it moves
+        stage.link.emit(playback.Played(0, bytes((0xB0, 20, value))))
+        stage.link.emit(playback.Played(0, bytes((0xB0, 21, 127 - value))))
     points = stage.plot._points
     goal = (points[:, 0].max(), points[:, 1].min())
     stage.until(lambda: stage.shaper.place == pytest.approx(goal, abs=1e-3))

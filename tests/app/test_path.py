@@ -490,9 +490,10 @@ def test_the_slider_scrubs_while_it_plays(stage: Stage, qtbot: QtBot) -> None:
 def test_a_controller_moves_the_slider(window: Window, qtbot: QtBot) -> None:
     panel = make(window, qtbot)
     window.controllers.learn("path")
+    window.controllers.receive(bytes((0xB0, 20, 0)))
     for value, step in ((127, 4), (64, 2), (0, 0), (40, 1)):
-        window.controllers.heard(20, value)
-        assert panel.slider.value() == step
+        window.controllers.receive(bytes((0xB0, 20, value)))
+        qtbot.waitUntil(lambda step=step: panel.slider.value() == step)
         assert panel.strip.current == step
 
 
