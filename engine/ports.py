@@ -209,6 +209,19 @@ def built_in() -> Port:
     return port
 
 
+def jack_client() -> Any:
+    """A client of JACK that keeps moments to the frame (`engine.jackport.JackClient`), or None without JACK-Client.
+
+    OSError when there is no server.
+    """
+    try:
+        # By name: it needs a package, and the system's JACK library, that only Linux may have.
+        module = importlib.import_module("engine.jackport")
+    except (ImportError, OSError):
+        return None
+    return module.JackClient(CLIENT)
+
+
 class Keeper:
     """Opens, watches and closes ports on a thread of its own, so that the transport never waits.
 
@@ -242,6 +255,7 @@ class Keeper:
         self._inputs_lost: set[str] = set()
         self._names: tuple[tuple[str, ...], tuple[str, ...]] | None = None
         self._listing: Listing | None = None
+        self._jack: Any = None  # a JackClient, where there is one
         self._orphans: list[Any] = []  # of a server that died: closing them would freeze us
         self._thread = threading.Thread(target=self._run, name="ports", daemon=True)
 
@@ -302,13 +316,16 @@ class Keeper:
             self._close_input(source)
         for name in list(self._open):
             self._close(name)
+        if self._jack is not None:
+            self._jack.close()
         if self._listing is not None:
             self._listing.close()
 
     def _orphan(self) -> None:
         """Let go of what belonged to a server that died, without touching it."""
         self._orphans += [p for n, p in self._open.items() if n != BUILT_IN]
-        self._orphans += [*self._inputs.values(), self._listing]
+        self._orphans += [*self._inputs.values(), self._listing, self._jack]
+        self._jack = None
         for name in [n for n in self._open if n != BUILT_IN]:
             self._lose(name)
         for source in list(self._inputs):
@@ -321,10 +338,10 @@ class Keeper:
             self._orphan()
         if self._listing is None:
             api = choose_api()
-            try:
-                self._listing = None if api is None else Listing(api)
-            except OSError:
-                self._listing = None
+            with contextlib.suppress(OSError):
+                listing = None if api is None else Listing(api)
+                self._jack = jack_client() if api == rtmidi.API_UNIX_JACK else None
+                self._listing = listing
         outputs = self._listing.outputs() if self._listing is not None else Seen()
         inputs = self._listing.inputs() if self._listing is not None else Seen()
         if self._names != (names := (outputs.names, inputs.names)):
@@ -355,11 +372,11 @@ class Keeper:
                     self._outbox.put(Notice(problem))
             elif self._listing is not None and name.startswith(VIRTUAL):
                 if sys.platform != "win32":  # it knows no virtual ports
-                    port = RtMidiPort(self._listing.api, name.removeprefix(VIRTUAL), None)
+                    port = self._new(name.removeprefix(VIRTUAL), None)
             elif self._listing is not None:
                 index = seen.locate(name, {mark: n for n, mark in self._marks.items()})
                 if index is not None:
-                    port = RtMidiPort(self._listing.api, name, index)
+                    port = self._new(seen.names[index], index)
                     self._marks[name] = seen.marks[index]
         except OSError:
             port = None
@@ -371,6 +388,13 @@ class Keeper:
             self._lost.discard(name)
         elif name not in self._lost:
             self._lose(name)
+
+    def _new(self, name: str, index: int | None) -> Any:
+        """The output at `index`, or a virtual port of that name."""
+        if self._jack is not None:
+            return self._jack.open(name, None if index is None else name)
+        assert self._listing is not None
+        return RtMidiPort(self._listing.api, name, index)
 
     def _lose(self, name: str) -> None:
         self._open.pop(name, None)

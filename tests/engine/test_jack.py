@@ -128,7 +128,8 @@ def test_notes_arrive_in_order_and_in_time(link: Link, gear: jackd.Gear):
     assert notes(gear) == [(kind, p) for p in pitches for kind in ("on", "off")]
     ons = [at for at, m in gear.got if m[0] & 0xF0 == 0x90]
     for i, at in enumerate(ons):
-        assert 0 <= at - anchor.moment(FAST, i * PPQ) < LATE_MS * MS
+        # It hears all of a period at its beginning, whatever frame each message is for.
+        assert -PERIOD / 48 <= (at - anchor.moment(FAST, i * PPQ)) / MS < LATE_MS
 
 
 def test_loop_seek_tempo_and_stop(link: Link, gear: jackd.Gear):
