@@ -1,11 +1,19 @@
-"""`ricercar bench midi`: how late 10,000 MIDI messages are, while nothing else happens and while DeepBach samples.
+"""`ricercar bench midi`: how well our MIDI process keeps time, beside others that play the same file.
 
-The whole way is real: the MIDI process of the program, python-rtmidi, a JACK server (dummy driver, 64 frames
-at 48 kHz) and a receiver in a process of its own. `idle_…` and `load_…` are how late the transport was when
-it had handed a message over, against the moment it was due; `received_…` is when the message stood in the
-receiver's JACK period (JACK moves MIDI once a period of 1.33 ms, so that is 0–1.33 ms more by design).
-`timer_…` is what the machine allows at best: a process of the same priority that does nothing but wait for
-moments, measured in turn. `stolen_percent` is the processor time a host machine took from this one meanwhile.
+The whole way is real: the MIDI process of the program, a JACK server (dummy driver, 64 frames at 48 kHz) and a
+receiver in a process of its own that knows to the frame when each message came (`engine.bench_onsets`).
+
+- `PLAYER_CASE_onset_…` and `PLAYER_CASE_lost`: a file of 2,000 notes, played by us, by mido's `MidiFile.play`, by
+  isobar's timeline and by FluidSynth's player (`engine.bench_peers`), in turn. The error of an onset is its distance
+  from where the file has it, one constant per run (the median) taken off: a constant latency is no error.
+  CASE is `idle`; `busy`, with one process that spins; `busy_equal`, the same with the peers started at the
+  priority that our process asks for, where by themselves they ask for none.
+- `thru_…`: what going through our process adds to a message (`engine.bench_thru`), on a server of 16 frames so that
+  JACK's own step is small beside it; `thru_64_…` on one of 64, where JACK hands on MIDI every 1.33 ms.
+- `idle_…` and `load_…`: how late the transport was with each of 10,000 messages when it had handed it over, while
+  nothing else happens and while DeepBach samples; `received_…` when it stood in the receiver's period.
+- `timer_…`: what the machine allows at best: a process of the same priority that does nothing but wait for moments,
+  measured in turn. `stolen_percent`: the processor time a host machine took from this one meanwhile.
 """
 
 from __future__ import annotations
@@ -13,18 +21,21 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import tempfile
 import time
 from array import array
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import numpy as np
-import numpy.typing as npt
 
-from engine import jackd, schedule
+from engine import bench_onsets, bench_peers, bench_thru, jackd, schedule
+from engine.bench_onsets import Arrival, Nanoseconds, percentiles
+from engine.bench_peers import until
 from engine.clock import SystemClock, real_time
 from engine.messages import Failed, Finished, Generate, Outbound, Proposed
 from engine.midi import MidiLink
@@ -38,22 +49,26 @@ from models.timebase import PPQ
 
 EVENTS = 10_000
 SECONDS = 20
+FILE_NOTES = 2000
+FILE_SECONDS = 12.5
 VOICES = 4
 GEAR = "Ricercar bench gear"
+SERVER = "ricercar-bench"
+"""Always the same: JACK keeps eight places for servers, and a killed one's only for its own name."""
 PERIOD = 64
+THRU_PERIOD = 16
 BARS = 64
 """Of the chorales asked of DeepBach meanwhile, eight candidates at once."""
 TAIL_SECONDS = 0.5
 PATIENCE_SECONDS = 120.0
 
-Nanoseconds = npt.NDArray[np.int64]
-
 
 def run() -> dict[str, float]:
     """The figures: milliseconds, but for the counts of lost messages and of proposals, percents of processor time,
-    and the load average before (what else the machine was busy with). UserError when JACK is not there."""
+    and the load average before (what else the machine was busy with). UserError when JACK or a peer is not there."""
+    bench_peers.check()
     load_before = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    with jackd.dummy_server(f"ricercar-bench-{os.getpid()}", PERIOD, patient=True):
+    with jackd.dummy_server(SERVER, PERIOD, patient=True):
         before = _ticks()
         timer_idle = _timer()
         idle, received_idle, lost_idle = _play()
@@ -66,20 +81,79 @@ def run() -> dict[str, float]:
         finally:
             busy.close()
         after = _ticks()
+        players = peers()
+        thru = bench_thru.measure("thru_64")
+    with jackd.dummy_server(SERVER, THRU_PERIOD, patient=True):
+        thru |= bench_thru.measure("thru")
+        with spinning():
+            thru |= bench_thru.measure("thru_busy")
     return {
-        **_percentiles("idle", idle),
-        **_percentiles("load", load),
+        **percentiles("idle", idle),
+        **percentiles("load", load),
         "lost_events": float(lost_idle + lost_load),
-        **_percentiles("received_idle", received_idle),
-        **_percentiles("received_load", received_load),
-        **_percentiles("timer_idle", timer_idle),
-        **_percentiles("timer_load", timer_load),
+        **players,
+        **thru,
+        **percentiles("received_idle", received_idle),
+        **percentiles("received_load", received_load),
+        **percentiles("timer_idle", timer_idle),
+        **percentiles("timer_load", timer_load),
         "stolen_idle_percent": _stolen(before, between),
         "stolen_load_percent": _stolen(between, after),
         "jack_period_ms": PERIOD / 48,
         "proposals_during_load": float(busy.proposals),
         "loadavg_before": load_before,
     }
+
+
+def peers(
+    notes: int = FILE_NOTES,
+    seconds: float = FILE_SECONDS,
+    names: Sequence[str] = tuple(bench_peers.PEERS),
+) -> dict[str, float]:
+    """What each player makes of one file: see PLAYER_CASE_… above. The JACK server runs."""
+    score = bench_peers.piece(notes, seconds, GEAR)
+    messages = bench_peers.messages(score)
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder, bench_onsets.Receiver(GEAR) as receiver:
+        path = Path(folder) / "piece.mid"
+        bench_peers.write_file(score, path)
+
+        def measure(player: str, case: str, *, ahead: bool = False) -> None:
+            receiver.collect()
+            if player == "ours":
+                bench_peers.play_ours(score)
+            else:
+                bench_peers.play_peer(player, path, GEAR, ahead=ahead)
+            found = bench_onsets.measure(messages, receiver.arrivals())
+            figures.update(percentiles(f"{player}_{case}_onset", found.errors))
+            figures[f"{player}_{case}_lost"] = float(found.lost)
+
+        for player in ("ours", *names):
+            measure(player, "idle")
+        with spinning():
+            for player in ("ours", *names):
+                measure(player, "busy")
+            for player in names:
+                measure(player, "busy_equal", ahead=True)
+    return figures
+
+
+@contextmanager
+def spinning() -> Iterator[None]:
+    """Keep one core busy meanwhile."""
+    process = multiprocessing.get_context("spawn").Process(target=_spin, daemon=True)
+    process.start()
+    try:
+        time.sleep(TAIL_SECONDS)
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def _spin() -> None:
+    while True:
+        pass
 
 
 def _ticks() -> list[int]:
@@ -121,11 +195,6 @@ def _wait_for_moments(pipe: Connection) -> None:
     pipe.send_bytes(late.tobytes())
 
 
-def _percentiles(name: str, nanoseconds: Nanoseconds) -> dict[str, float]:
-    p50, p99, most = np.percentile(nanoseconds, [50, 99, 100]) / 1e6
-    return {f"{name}_p50_ms": p50, f"{name}_p99_ms": p99, f"{name}_max_ms": most}
-
-
 def _piece() -> Score:
     """Four voices, each note somewhere in its own slot of time: deadlines fall anywhere."""
     rng = np.random.default_rng(1)
@@ -142,49 +211,29 @@ def _piece() -> Score:
 
 def _play() -> tuple[Nanoseconds, Nanoseconds, int]:
     """Play the piece: lateness sent and received, messages lost."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    receiver = context.Process(target=_receive, args=(theirs,), daemon=True)
-    receiver.start()
-    theirs.close()
     events: SimpleQueue[Event] = SimpleQueue()
-    link = MidiLink(events.put)
     score = _piece()
+    link = MidiLink(events.put)
     try:
-        link.send(Show(score))
-        _until(events, lambda e: isinstance(e, PortBack))
-        link.send(Play(0, score.length + PPQ))
-        anchor = _until(events, lambda e: isinstance(e, Anchor) and e.playing)
-        _until(events, lambda e: isinstance(e, Anchor) and not e.playing)
-        link.send(Report())
-        report = _until(events, lambda e: isinstance(e, Lateness))
-        time.sleep(TAIL_SECONDS)
-        ours.send(None)
-        received = ours.recv()
+        with bench_onsets.Receiver(GEAR) as receiver:
+            link.send(Show(score))
+            until(events, lambda e: isinstance(e, PortBack))
+            link.send(Play(0, score.length + PPQ))
+            anchor = until(events, lambda e: isinstance(e, Anchor) and e.playing)
+            until(events, lambda e: isinstance(e, Anchor) and not e.playing)
+            link.send(Report())
+            report = until(events, lambda e: isinstance(e, Lateness))
+            time.sleep(TAIL_SECONDS)
+            received = receiver.arrivals()
     finally:
         link.close()
-        ours.close()
-        receiver.join(5)
     assert isinstance(anchor, Anchor)
     assert isinstance(report, Lateness)
     late, lost = _against(score, anchor, received)
     return np.frombuffer(report.nanoseconds, np.int64), late, lost
 
 
-def _until(events: SimpleQueue[Event], wanted: Callable[[Event], bool]) -> Event:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if wanted(event := events.get(timeout=1.0)):
-                return event
-        except Empty:
-            continue
-    raise UserError("The MIDI process does not answer; try again when the machine is less busy.")
-
-
-def _against(
-    score: Score, anchor: Anchor, received: list[tuple[int, bytes]]
-) -> tuple[Nanoseconds, int]:
+def _against(score: Score, anchor: Anchor, received: Sequence[Arrival]) -> tuple[Nanoseconds, int]:
     """How late each note message was that arrived, and how many did not."""
     arrivals: dict[bytes, list[int]] = defaultdict(list)
     for at, message in received:
@@ -202,24 +251,6 @@ def _against(
         lost += max(len(moments) - len(arrivals[key]), 0)
         late += [a - m for a, m in zip(arrivals[key], moments, strict=False)]
     return np.array(late, np.int64), lost
-
-
-def _receive(pipe: Connection) -> None:
-    """The receiver: JACK's own time stamps of all that arrives, once it is asked for them."""
-    stamps: list[tuple[int, float, bytes]] = []
-    gear = jackd.Gear(GEAR, lambda at, since, message: stamps.append((at, since, message)))
-    try:
-        pipe.recv()
-    except EOFError:  # the other end gave up
-        return
-    finally:
-        gear.close()
-    # rtmidi tells how long after the last message each came, by JACK's clock in JACK's thread; our own clock is
-    # read later, in Python. The earliest of our readings places the first.
-    elapsed = np.cumsum([0.0, *(since for _, since, _ in stamps[1:])]) * 1e9
-    called = np.array([at for at, _, _ in stamps])
-    moments = (elapsed + (called - elapsed).min()).astype(np.int64)
-    pipe.send([(int(m), s[2]) for m, s in zip(moments, stamps, strict=True)])
 
 
 class _Busy:
