@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from engine.playback import Port
 from engine.schedule import BEND, CONTROL, NOTE_OFF, PRESSURE, PROGRAM, SUSTAIN_CC
 
-ALL_SOUND_OFF_CC, ALL_NOTES_OFF_CC = 120, 123
+SOSTENUTO_CC, SOFT_CC, ALL_SOUND_OFF_CC, ALL_NOTES_OFF_CC = 66, 67, 120, 123
+SILENCING_CCS = (SUSTAIN_CC, SOSTENUTO_CC, SOFT_CC, ALL_SOUND_OFF_CC, ALL_NOTES_OFF_CC)
 
 KEYBOARD = -1
 """The owner of live notes that somebody will lift. Tracks own by their ids, from 0; auditions by numbers below."""
@@ -34,6 +35,9 @@ class Outputs:
         self._ports: dict[str, Port] = {}
         self._sounding: dict[Key, tuple[int, set[int]]] = {}  # when it was struck, its owners
         self._state: dict[Slot, bytes] = {}  # the last of each kind of control sent
+        self._used: dict[
+            str, set[int]
+        ] = {}  # the channels that had notes since each port was opened
 
     @property
     def names(self) -> list[str]:
@@ -49,6 +53,7 @@ class Outputs:
         """A port has been opened; one of that name is left first."""
         self.leave(name)
         self._ports[name] = port
+        self._used[name] = set()
 
     def leave(self, name: str) -> None:
         """End what sounds on a port, and send nothing there any more."""
@@ -96,6 +101,7 @@ class Outputs:
             self._end(key, moment)
         owners.add(owner)
         self._sounding[key] = (moment, owners)
+        self._used[port].add(key[1])
         self.send(port, message, moment)
 
     def lift(self, owner: int, key: Key, moment: int | None = None) -> None:
@@ -128,17 +134,27 @@ class Outputs:
         self.raise_pedals(self._state)
 
     def panic(self) -> None:
-        """Silence everything on every open port, whatever is known to sound."""
+        """Silence everything on every open port, whatever is known to sound.
+
+        What a slow cable should carry first goes first: the notes that are known to sound, then orders to all
+        channels, then, for gear that knows no such orders, a note-off (of release velocity 0, to tell it from
+        others) for each key of the channels that had notes.
+        """
         self.end_all_notes()
         self._state.clear()
         for name in self.names:
             self.silence(name)
+        for name in self.names:
+            for channel in sorted(self._used[name]):
+                for pitch in range(128):
+                    self.send(name, bytes((NOTE_OFF | channel, pitch, 0)))
 
     def silence(self, name: str) -> None:
-        """Tell a port to end whatever sounds there."""
+        """Tell a port to end whatever sounds there, by controllers, and to bend no more."""
         for channel in range(16):
-            for controller in (SUSTAIN_CC, ALL_NOTES_OFF_CC, ALL_SOUND_OFF_CC):
+            for controller in SILENCING_CCS:
                 self.send(name, bytes((CONTROL | channel, controller, 0)))
+            self.send(name, bytes((BEND | channel, 0, 64)))
 
     def _release(self, key: Key, moment: int | None = None) -> None:
         del self._sounding[key]

@@ -309,10 +309,18 @@ def test_panic_silences_everything():
         (20 * MS, Panic()),
         (30 * MS, Quit()),
     )
-    assert played.notes()[2:] == [(20, "off", 60), (20, "off", 70)]
-    orders = [m for t, m in played.others() if t == 20]
-    assert len(orders) == 48
-    assert bytes((0xBF, 123, 0)) in orders
+    sent = [m for t, m in played.port("A").sent if t == 20 * MS]
+    assert sent[:2] == [
+        bytes((0x80, 60, 64)),
+        bytes((0x80, 70, 64)),
+    ]  # what is known to sound, first
+    orders = [
+        bytes(m)
+        for c in range(16)
+        for m in (*((0xB0 | c, cc, 0) for cc in (64, 66, 67, 120, 123)), (0xE0 | c, 0, 64))
+    ]
+    assert sent[2 : 2 + len(orders)] == orders
+    assert sent[2 + len(orders) :] == [bytes((0x80, key, 0)) for key in range(128)]
 
 
 def test_a_port_lost_and_back():
@@ -497,6 +505,8 @@ def test_whatever_happens_every_note_on_gets_its_note_off(steps):
             if kind == 0x90:
                 sounding[key] += 1
                 assert sounding[key] == 1, "struck while it sounds"
+            elif kind == 0x80 and not m[2]:
+                assert sounding[key] == 0, "left to the sweep of a panic"
             elif kind == 0x80:
                 sounding[key] -= 1
                 assert sounding[key] == 0, "lifted in silence"
