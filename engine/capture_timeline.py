@@ -57,7 +57,7 @@ class Span:
         """How many ticks further than `tick` the playhead is at each moment, if it goes on so."""
         since = (np.asarray(moments, np.int64) - self.at) * 1e-9
         if self.bpm:
-            return since * (self.bpm * PPQ / 60)
+            return np.asarray(since * (self.bpm * PPQ / 60), np.float64)
         second = self.tempo.second(self.tick) + since * self.rate
         return np.asarray(self.tempo.ticks(second) - self.tick)
 
