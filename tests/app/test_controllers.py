@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QContextMenuEvent
+from PySide6.QtWidgets import QApplication, QComboBox, QMenu, QWidget
 from pytestqt.qtbot import QtBot
 from stage import CARDS, TOY, settings_in
 
@@ -17,6 +20,8 @@ from app import targets
 from app.actions import ACTIONS
 from app.controllers import KEY, UNREADABLE, Controllers
 from app.controls import MODES, Control, Grip, Kind, Mapping, Mode, Source, Sweep, detents, read
+from app.panels.learn import LearnDialog, LearnPopup, learnable_form, pick_up_words
+from app.panels.parameters import NumberEdit, ParameterForm, RangeEdit
 from app.targets import Target
 from models.card import Value
 from models.score import UserError
@@ -645,3 +650,129 @@ def test_every_kind_of_thing_can_be_moved_by_a_controller() -> None:
     assert all(MODES[kind, Source.CC] for kind in Kind)
     every: Callable[[Mode], bool] = lambda mode: any(mode in modes for modes in MODES.values())  # noqa: E731
     assert all(every(mode) for mode in Mode)
+
+
+# --- the dialog and the menus ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dialog(desk: Desk, qtbot: QtBot) -> LearnDialog:
+    made = LearnDialog(desk.controllers, lambda: (KNOBS, PADS))
+    qtbot.addWidget(made)
+    made.show()
+    made.activateWindow()
+    qtbot.waitUntil(made.isActiveWindow)
+    made.search.setFocus()
+    return made
+
+
+def test_everything_is_taught_by_keyboard(dialog: LearnDialog, desk: Desk, qtbot: QtBot) -> None:
+    qtbot.keyClicks(dialog.search, "depth")
+    assert dialog.chosen() == "depth"
+    qtbot.keyClick(dialog.search, Qt.Key.Key_Return)
+    assert desk.controllers.learning == "depth"
+    assert dialog.prompt.text() == "Depth: move a knob, a fader or a wheel now (Esc: leave it)."
+    qtbot.keyClick(dialog.search, Qt.Key.Key_Escape)
+    assert desk.controllers.learning is None
+    assert dialog.isVisible()
+    dialog.search.clear()
+    dialog.choose("tempo")
+    qtbot.keyClick(dialog.search, Qt.Key.Key_Down)
+    qtbot.keyClick(dialog.search, Qt.Key.Key_Down)
+    qtbot.keyClick(dialog.search, Qt.Key.Key_Up)
+    qtbot.keyClick(dialog.search, Qt.Key.Key_Return)
+    desk.controllers.receive(cc(20, 64), KNOBS)
+    assert [m.target for m in desk.controllers.mappings] == ["depth"]
+    assert dialog.echo.whole() == f"CC 20 · 64 · channel 1 · {KNOBS}"
+    assert dialog.prompt.text() == f"CC 20 of {KNOBS} now moves Depth."
+    (row,) = dialog.rows
+    assert dialog.empty.isHidden()
+    row.remove.setFocus()
+    qtbot.keyClick(row.remove, Qt.Key.Key_Space)
+    assert desk.controllers.mappings == ()
+    assert not dialog.empty.isHidden()
+    dialog.search.setText("no such thing")
+    assert dialog.chosen() is None
+    assert not dialog.learn_button.isEnabled()
+    dialog.search.setFocus()
+    qtbot.keyClick(dialog.search, Qt.Key.Key_Escape)
+    assert dialog.isHidden()
+
+
+def test_mappings_are_changed_in_their_row(dialog: LearnDialog, desk: Desk, qtbot: QtBot) -> None:
+    desk.teach("tempo", cc(20, 64))
+    (row,) = dialog.rows
+
+    def choose(combo: QComboBox, text: str) -> None:
+        combo.setCurrentIndex(combo.findText(text))
+        combo.activated.emit(combo.currentIndex())
+
+    choose(row.device, "Any device")
+    choose(row.channel, "Any")
+    choose(row.mode, "Jump")
+    assert desk.controllers.mappings == (Mapping("tempo", Control(Source.CC, 20), Mode.JUMP),)
+    choose(row.device, PADS)
+    choose(row.channel, "16")
+    assert desk.controllers.mappings[0].control == Control(Source.CC, 20, 15, PADS)
+    choose(row.channel, "1")
+    choose(row.mode, "Pick up")
+    desk.turn(1, device=PADS)
+    qtbot.waitUntil(lambda: row.now.text() == "50 %  ▲ turn up")
+    assert pick_up_words(desk.controllers, "tempo", 1) == "Tempo: turn it up to pick it up."
+    desk.turn(70, device=PADS)
+    qtbot.waitUntil(lambda: row.now.text() == "55 %")
+    desk.controllers.change(
+        desk.controllers.mappings[0], control=Control(Source.CC, 20, 0, "Unplugged")
+    )
+    assert row.device.currentText() == "Unplugged", "what is not there can be meant, too"
+
+
+def test_closing_the_dialog_leaves_what_was_being_taught(dialog: LearnDialog, desk: Desk) -> None:
+    dialog.choose("panic")
+    dialog.learn()
+    assert desk.controllers.learning == "panic"
+    dialog.close()
+    assert desk.controllers.learning is None
+
+
+def menu_of(widget: QWidget) -> dict[str, Callable[[], None]]:
+    """The context menu of a widget, as a right click brings it: text → what it does."""
+    at = widget.rect().center()
+    event = QContextMenuEvent(QContextMenuEvent.Reason.Mouse, at, widget.mapToGlobal(at))
+    QApplication.sendEvent(widget, event)
+    menu = QApplication.activePopupWidget()
+    assert isinstance(menu, QMenu)
+    menu.close()
+    return {a.text().replace("&", ""): a.trigger for a in menu.actions()}
+
+
+def test_every_editor_of_a_form_can_be_taught_in_place(desk: Desk, qtbot: QtBot) -> None:
+    form = ParameterForm(TOY)
+    qtbot.addWidget(form)
+    form.show()
+    learnable_form(form, TOY, desk.controllers)
+    values: dict[str, Value] = {p.name: p.default for p in TOY.params}
+    desk.controllers.add(*targets.parameter_targets(TOY, values.__getitem__, values.__setitem__))
+    edit = form.findChild(NumberEdit, "param_temperature")
+    assert isinstance(edit, NumberEdit)
+    assert list(menu_of(edit.slider)) == ["MIDI learn…"]
+    text = menu_of(edit.spin)
+    assert len(text) > 4, "what a text field offers, it still does"
+    text["MIDI learn…"]()
+    popup = QApplication.activePopupWidget()
+    assert isinstance(popup, LearnPopup)
+    assert desk.controllers.learning == "param/toy/temperature"
+    assert popup.words.text() == "Toy: Temperature: move a knob, a fader or a wheel now"
+    desk.controllers.receive(cc(20, 64), KNOBS)
+    assert QApplication.activePopupWidget() is None
+    menu_of(edit.slider)[f"Forget CC 20 of {KNOBS}"]()
+    assert desk.controllers.mappings == ()
+    menu_of(edit.slider)["MIDI learn…"]()
+    popup = QApplication.activePopupWidget()
+    assert isinstance(popup, LearnPopup)
+    qtbot.keyClick(popup, Qt.Key.Key_Escape)
+    assert desk.controllers.learning is None
+    range_edit = form.findChild(RangeEdit, "param_range")
+    assert isinstance(range_edit, RangeEdit)
+    menu_of(range_edit.high)["MIDI learn…"]()
+    assert desk.controllers.learning == "param/toy/range/high"
