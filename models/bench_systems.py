@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,6 +31,25 @@ TIMES = 3
 RECURRENT = ("lstm", "rnn", "recurrent")
 """Words on the card of a system that goes step by step through matrix products."""
 
+STEPS = {
+    "bi_axial": "models.strategies.biaxial:write",
+    "blstm_chords": "models.systems.blstm_chords:System.log_odds",
+    "blues_c": "models.systems.blues_c:System.unrolled",
+    "blues_mc": "models.systems.blues_mc:System.played",
+    "celtic": "models.systems.celtic:System.write",
+    "concert": "models.systems.concert:System.compose",
+    "glsr_vae": "models.systems.glsr_vae:Stepper.decode",
+    "hexahedria": "models.strategies.biaxial:write",
+    "launchpad_lstm": "models.systems.launchpad_lstm:System.play",
+    "music_vae_16bar": "models.systems.music_vae_16bar:Stepper.decode",
+    "music_vae_2bar": "models.systems.music_vae_2bar:Stepper.decode",
+    "performance_rnn": "models.systems.performance_rnn:improvise",
+    "rnn_rbm": "models.systems.rnn_rbm:System.write",
+    "vrae": "models.systems.vrae:Stepper.decode",
+    "vrash": "models.systems.vrash:Stepper.decode",
+}
+"""The function of each system that takes the steps, all of them, and draws what they say."""
+
 _aten = torch.ops.aten
 PRODUCTS = frozenset({
     _aten.mm, _aten.addmm, _aten.addmm_, _aten.bmm, _aten.baddbmm, _aten.baddbmm_,
@@ -50,16 +70,19 @@ def run(device: str = "cpu", ids: Iterable[str] = ()) -> Mapping[str, float]:
     What is asked for: sixteen bars from nothing, or else to go on from sixteen bars of a made-up melody, to
     accompany them or to write them anew. ID_first_s: seconds to the first proposal; ID_bar_s: seconds per
     bar of the last one; both medians of TIMES.
-    ID_step_ratio, of systems with recurrent nets: the processor's time for the whole request, over that
-    for its matrix products alone: the same ones, recorded in a run of their own, one right after the other,
-    in turn with the request.
+    ID_step_ratio, of systems with recurrent nets: the processor's time for all steps of the request, from
+    what is known to what is drawn, over that for their matrix products alone: the same ones, recorded in a
+    run of their own, one right after the other, in turn with the request. What is done once, before the
+    first step, or to show what there is, is no part of a step (STEPS); all that is done at each one is.
+    ID_product_us: microseconds a product takes in the mean. Beside empty_product_us, what calling for one
+    costs that multiplies 1 by 1, it says how much of the ratio is a matter of calls.
 
     A system that cannot be had is named on standard error and left out.
     """
     threads = torch.get_num_threads()
-    figures: dict[str, float] = {}
     wanted = frozenset(ids)
     torch.set_num_threads(1)
+    figures = {"empty_product_us": empty()}
     try:
         for card in catalogue.cards():
             if wanted and card.id not in wanted:
@@ -93,23 +116,100 @@ def _figures(card: Card, device: str) -> dict[str, float]:
     system: Any = catalogue.load(card.id, None, device)
     ask = asked(card)
     recurrent = any(word in card.architecture.casefold() for word in RECURRENT)
-    bare: Call = _nothing
     timed(system, ask, device)
+    bare: Call = _nothing
+    place, products = steps_of(system), 0
     if recurrent and device == "cpu":
-        bare = recorded(catalogue.load(card.id, None, device), ask).replay()
+        recorder = recorded(catalogue.load(card.id, None, device), ask, place)
+        bare, products = recorder.replay(), len(recorder.calls)
         bare()
-    times, ratios = [], []
+    times, ratios, alone = [], [], []
     for _ in range(TIMES):
+        watch = Stopwatch()
+        with within(place, watch.start, watch.stop):
+            times.append(timed(system, ask, device))
         began = time.thread_time()
-        times.append(timed(system, ask, device))
-        worked = time.thread_time()
         bare()
-        ratios.append((worked - began) / max(time.thread_time() - worked, 1e-9))
+        alone.append(max(time.thread_time() - began, 1e-9))
+        ratios.append(watch.seconds / alone[-1])
     first, whole = np.median(times, 0)
     found = {f"{card.id}_first_s": float(first), f"{card.id}_bar_s": float(whole) / BARS}
-    if bare is not _nothing:
+    if products:
         found[f"{card.id}_step_ratio"] = float(np.median(ratios))
+        found[f"{card.id}_product_us"] = 1e6 * float(np.median(alone)) / products
     return found
+
+
+class Stopwatch:
+    """Sums up a thread's time on the processor between `start` and `stop`."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began = 0.0
+
+    def start(self) -> None:
+        """From here on it counts."""
+        self._began = time.thread_time()
+
+    def stop(self) -> None:
+        """No longer."""
+        self.seconds += time.thread_time() - self._began
+
+
+def steps_of(system: Any) -> str:
+    """Where a system steps: as STEPS says, else all of what it generates."""
+    kind = type(system)
+    return STEPS.get(system.card.id, f"{kind.__module__}:{kind.__qualname__}.generate")
+
+
+@contextmanager
+def within(place: str, start: Call, stop: Call) -> Iterator[None]:
+    """Meanwhile `start` is called when the function at `place` ("module:name") begins, or goes on after a yield,
+    and `stop` when it yields or ends."""
+    module, _, path = place.partition(":")
+    owner: Any = importlib.import_module(module)
+    *parents, name = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    kept, function = vars(owner)[name], getattr(owner, name)
+
+    def going_on(steps: Iterator[Any]) -> Iterator[Any]:
+        while True:
+            start()
+            try:
+                step = next(steps)
+            except StopIteration:
+                return
+            finally:
+                stop()
+            yield step
+
+    def watched(*args: Any, **named: Any) -> Any:
+        start()
+        try:
+            found = function(*args, **named)
+        finally:
+            stop()
+        return going_on(found) if isinstance(found, Iterator) else found
+
+    setattr(owner, name, staticmethod(watched) if isinstance(kept, staticmethod) else watched)
+    try:
+        yield
+    finally:
+        setattr(owner, name, kept)
+
+
+def empty(calls: int = 2000) -> float:
+    """Microseconds of a product of 1 by 1."""
+    one = np.ones((1, 1), np.float32)
+    out = np.empty_like(one)
+    spent = []
+    for _ in range(TIMES):
+        began = time.thread_time()
+        for _ in range(calls):
+            np.matmul(one, one, out)
+        spent.append(time.thread_time() - began)
+    return 1e6 * float(np.median(spent)) / calls
 
 
 def timed(system: Any, ask: Ask, device: str = "cpu") -> tuple[float, float]:
@@ -122,13 +222,14 @@ def timed(system: Any, ask: Ask, device: str = "cpu") -> tuple[float, float]:
     return first, time.perf_counter() - began
 
 
-def recorded(system: Any, ask: Ask) -> Recorder:
-    """The matrix products of a request, of a system that is not used afterwards."""
+def recorded(system: Any, ask: Ask, place: str) -> Recorder:
+    """The matrix products of the steps of a request, by a system that is not used afterwards."""
     recorder = Recorder()
+    recorder.pause()
     with recorder, recorder.numpy():
-        timed(system, ask)  # which also makes the tables that are kept for the next time
-        recorder.calls.clear()
-        timed(system, ask)
+        timed(system, ask)  # which makes the tables that are kept for the next time
+        with within(place, recorder.go_on, recorder.pause):
+            timed(system, ask)
     return recorder
 
 
@@ -173,6 +274,15 @@ class Recorder(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
+        self._paused = False
+
+    def go_on(self) -> None:
+        """From here on products are noted."""
+        self._paused = False
+
+    def pause(self) -> None:
+        """No longer."""
+        self._paused = True
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -191,6 +301,8 @@ class Recorder(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def _note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._paused:
+            return
         named = {name: self._operand(value) for name, value in kwargs.items()}
         self.calls.append((func, tuple(map(self._operand, args)), named))
 
@@ -214,10 +326,10 @@ class Recorder(TorchDispatchMode):
                 self, ufunc: Any, method: str, *inputs: Any, out: tuple[Any, ...] = (), **more: Any
             ) -> Any:
                 given = tuple(map(_plain, inputs))
-                if ufunc is np.matmul and method == "__call__":
-                    note(np.matmul, given, {})
                 if out:
                     more["out"] = tuple(map(_plain, out))
+                if ufunc is np.matmul and method == "__call__":
+                    note(np.matmul, given, {"out": more["out"][0]} if out else {})
                 made = getattr(ufunc, method)(*given, **more)
                 if out:
                     return out[0]

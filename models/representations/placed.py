@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -52,14 +53,38 @@ def _compound(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> npt.NDArr
     return np.asarray((d >= 8) & (n % 3 == 0) & (n > 3))
 
 
+class Bars:
+    """The places of ticks of a score. The bar they lie in is looked up once, and no place is worked out
+    twice."""
+
+    def __init__(self, score: Score) -> None:
+        self._meter = score.meter
+        self._from = self._until = 0  # the ticks of the bar at hand
+        self._zero = 0  # where it begins, or would if it were whole
+        self._kind = 0, False  # its length, and whether its beats are dotted
+
+    def at(self, tick: int) -> Vectors:
+        """[PLACE] of a tick, not to be written on."""
+        if not self._from <= tick < self._until:
+            bar, offset, length = self._meter.position(tick)
+            numerator, denominator = self._meter.at(tick)
+            self._from, self._until = tick - offset, tick - offset + length
+            whole = numerator * 4 * PPQ // denominator if bar == 0 else length
+            self._zero = self._until - whole  # an upbeat is the end of a bar
+            self._kind = whole, bool(_compound(numerator, denominator))
+        return _place(tick - self._zero, *self._kind)
+
+
+@lru_cache(maxsize=8192)
+def _place(offset: int, length: int, compound: bool) -> Vectors:
+    found = places(offset, length, compound)
+    found.flags.writeable = False
+    return found
+
+
 def place_at(score: Score, tick: int) -> Vectors:
-    """[PLACE] of a tick of a score."""
-    bar, offset, length = score.meter.position(tick)
-    numerator, denominator = score.meter.at(tick)
-    if bar == 0:  # an upbeat is the end of a bar
-        whole = numerator * 4 * PPQ // denominator
-        offset, length = offset + whole - length, whole
-    return places(offset, length, _compound(numerator, denominator))
+    """[PLACE] of a tick of a score, not to be written on."""
+    return Bars(score).at(tick)
 
 
 def nearest(ticks: npt.ArrayLike) -> Column:
@@ -145,7 +170,8 @@ def of_score(score: Score, seat: note_step.Seat, start: int) -> tuple[Line, int]
     rows = rows[:-1]  # what stood for the notes to come
     begins = int(onset[0]) + np.cumsum(rows[:, 1]) - rows[:, 1]
     pitch = np.where(rows[:, 0] == REST, REST, rows[:, 0] + seat.shift)
-    place = np.stack([place_at(score, int(tick)) for tick in begins])
+    bars = Bars(score)
+    place = np.stack([bars.at(int(tick)) for tick in begins])
     return Line(symbols(pitch), nearest(rows[:, 1]), place), until
 
 
@@ -175,9 +201,14 @@ def staying(seat: note_step.Seat, region: Region, start: int) -> list[Stay]:
     return found
 
 
+ROOMY = int(TIMES[-1]) * TWELFTH + PPQ
+"""With so many ticks left, all durations are `fitting`."""
+
+
+@lru_cache(maxsize=1024)
 def fitting(rest: int) -> npt.NDArray[np.bool_]:
     """[TIMES]: durations after which nothing, or a beat at least, is left of `rest` ticks: so that the
-    last note of a passage is no splinter."""
+    last note of a passage is no splinter. Not to be written on."""
     left = rest - TIMES * TWELFTH
     fits = (left <= 0) | (left >= PPQ)
     return fits if rest >= PPQ else np.asarray(left <= 0)
@@ -231,10 +262,3 @@ class Reader:
         index = (self.at[:, None] + np.arange(steps)) % self.total
         self.at = (self.at + steps) % self.total
         return index
-
-
-def draw(logits: npt.NDArray[np.float64], rng: np.random.Generator) -> int:
-    """One of them, by their softmax."""
-    shares = np.exp(logits - logits.max()).cumsum()
-    drawn = np.searchsorted(shares, rng.random() * shares[-1], side="right")
-    return int(min(drawn, len(logits) - 1))

@@ -6,14 +6,14 @@ spread over its cells before torch's own LSTM runs on them.
 
 from __future__ import annotations
 
-from typing import Any
+from copy import copy
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-Real = npt.NDArray[np.float32]
+from models.strategies import stepping
+from models.strategies.stepping import Floats
+
 State = tuple[Tensor, Tensor]
 
 SHUT = (0.5, 2.0)
@@ -60,27 +60,30 @@ class BlockLSTM(nn.Module):
 
 
 class Stepper:
-    """One sequence through a BlockLSTM, a step at a time, with numpy: the nets are too small for more."""
+    """One sequence through a BlockLSTM, a step at a time."""
 
     def __init__(self, lstm: BlockLSTM) -> None:
-        with torch.no_grad():
-            weight, bias = lstm.whole()
-        # tanh(x) = 2 σ(2x) − 1, so that one call serves gates and cells.
-        scale = np.repeat(np.array([1, 1, 2, 1], np.float32), lstm.units)
-        self._weight: Real = weight.numpy() * scale[:, None]
-        self._bias: Real = bias.numpy() * scale
-        self.h: Real = np.zeros(lstm.units, np.float32)
-        self.c: Real = np.zeros(lstm.units, np.float32)
+        weight, bias = lstm.whole()
+        read, turn = weight[:, : lstm.inputs], weight[:, lstm.inputs :]
+        self._lstm = stepping.LSTM([(read, turn, bias)], lstm.inputs)
+        self._begin()
 
-    def __call__(self, *x: npt.NDArray[Any]) -> Real:
-        """What the cells put out [units] after the next inputs."""
-        act = sigmoid(self._weight @ np.concatenate([*x, self.h]) + self._bias)
-        i, f, g, o = act.reshape(4, -1)
-        self.c = f * self.c + i * (2 * g - 1)
-        self.h = o * np.tanh(self.c)
-        return self.h
+    def _begin(self) -> None:
+        self._walk = stepping.Walk(self._lstm, 1)
+        self.heard: Floats = self._walk.heard[0]
+        """[inputs], to be written before each step."""
+        self.inputs: Floats = self._walk.inputs
+        """[1, inputs + units]: what was heard, and what the cells put out after a step."""
+        self.output: Floats = self._walk.output[0]
 
+    def twin(self) -> Stepper:
+        """Another one that goes on from here on its own."""
+        twin = copy(self)
+        twin._begin()
+        twin._walk.put(self._walk.state())
+        return twin
 
-def sigmoid(x: Real) -> Real:
-    """The logistic function."""
-    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * x), np.float32)
+    def step(self) -> Floats:
+        """What the cells put out [units] after what is `heard`; to be read until the next step."""
+        self._walk.step(self._lstm.bias[0])
+        return self.output

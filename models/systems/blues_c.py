@@ -101,14 +101,19 @@ class Player:
     """The net, an eighth at a time."""
 
     def __init__(self, net: Net) -> None:
-        self._step = Stepper(net.chords)
-        self._weight = net.output.weight.detach().numpy()
-        self._bias = net.output.bias.detach().numpy()
+        self._chords = Stepper(net.chords)
+        units = net.chords.units
+        with torch.no_grad():
+            weight = net.output.weight.T  # of what the cells put out, then of the chord
+            self._weight = torch.cat([weight[units:], weight[:units]]).contiguous().numpy()
+            self._bar = -net.output.bias.numpy()
 
     def __call__(self, chord: Flags) -> Flags:
         """The chord [CHORD] that follows: all units above one half."""
-        hidden = self._step(chord)
-        return np.asarray(self._weight @ np.concatenate([hidden, chord]) + self._bias > 0)
+        np.copyto(self._chords.heard, chord)
+        self._chords.step()
+        follows: Flags = (self._chords.inputs @ self._weight)[0] > self._bar
+        return follows
 
 
 class System:

@@ -10,9 +10,11 @@ besides quarters; learnt by gradients through whole choruses.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,7 +30,8 @@ from models.representations import blues, blues_stage
 from models.representations.blues import BAR, CHORD, FORM, MELODY, REST, Choruses, Flags, Ints
 from models.representations.blues_stage import UNKNOWN, Stage
 from models.score import Track, UserError
-from models.strategies.block_lstm import BlockLSTM, State, Stepper, sigmoid
+from models.strategies.block_lstm import BlockLSTM, State, Stepper
+from models.strategies.stepping import HALF
 from models.system import Ask, Context, Progress, Proposal
 
 CARD = Card(
@@ -79,6 +82,7 @@ STRAY = 0.25
 """The share of training sequences that are not on the form, as far as there are any."""
 CYCLES = 10
 """Choruses that must come out right."""
+_UNITS = blues.one_hot(np.append(np.arange(MELODY), REST))  # REST is the last one, −1
 
 
 @dataclass(frozen=True)
@@ -120,37 +124,51 @@ class Player:
 
     def __init__(self, net: Net) -> None:
         self._chords, self._melody = Stepper(net.chords), Stepper(net.melody)
+        chords, melody = net.chords.units, net.melody.units
         with torch.no_grad():
-            self._outputs = [
-                (layer.weight.numpy(), layer.bias.numpy())
-                for layer in (net.chord_output, net.melody_output)
-            ]
+            # What a stepper has at hand is what it heard, then what its cells put out.
+            weight = net.chord_output.weight.T
+            self._chord = torch.cat([weight[chords:], weight[:chords]]).contiguous().numpy()
+            self._bar = -net.chord_output.bias.numpy()
+            # Halved: σ(x) = ½ + ½ tanh(x / 2).
+            weight = net.melody_output.weight.T / 2
+            parts = [weight[melody:], torch.zeros(chords, MELODY), weight[:melody]]
+            self._unit = torch.cat(parts).contiguous().numpy()
+            self._bias = net.melody_output.bias.numpy() / 2
 
     def twin(self) -> Player:
         """Another one that goes on from here on its own."""
         twin = copy(self)
-        twin._chords, twin._melody = copy(self._chords), copy(self._melody)
+        twin._chords, twin._melody = self._chords.twin(), self._melody.twin()
         return twin
 
     def __call__(self, chord: Flags, before: int) -> tuple[Flags, npt.NDArray[np.float32]]:
         """The chord [CHORD] after this one, and [MELODY] how likely each unit is now, `before` having been
         the melody's unit a step ago."""
-        last = blues.one_hot(np.array(before))
-        harmony = self._chords(chord)
-        hidden = self._melody(last, harmony)
-        (w, b), (v, d) = self._outputs
-        follows = w @ np.concatenate([harmony, chord]) + b > 0
-        return follows, sigmoid(v @ np.concatenate([hidden, last]) + d)
+        chords, melody = self._chords, self._melody
+        np.copyto(chords.heard, chord)
+        melody.heard[:MELODY] = _UNITS[before]
+        melody.heard[MELODY:] = chords.step()
+        melody.step()
+        follows = (chords.inputs @ self._chord)[0] > self._bar
+        likely = (melody.inputs @ self._unit)[0]
+        np.add(likely, self._bias, likely)
+        np.tanh(likely, likely)
+        np.multiply(likely, HALF, likely)
+        np.add(likely, HALF, likely)
+        return follows, likely
 
 
 def drawn(likely: npt.NDArray[np.float32], temperature: float, noise: float) -> int:
     """A unit or REST: each unit as often as it is likely, silence with what is left. `noise` is uniform."""
-    shares = np.append(likely, max(1e-6, 1 - float(likely.sum()))).astype(np.float64)
+    shares: list[float] = likely.tolist()  # so few that numpy would take longer
+    shares.append(max(1e-6, 1 - sum(shares)))
+    most = max(shares)
     if temperature <= 0:
-        unit = int(shares.argmax())
+        unit = shares.index(most)
     else:
-        shares = (shares / shares.max()) ** (1 / temperature)
-        unit = min(int((shares.cumsum() <= noise * shares.sum()).sum()), MELODY)
+        sums = list(accumulate((share / most) ** (1 / temperature) for share in shares))
+        unit = min(bisect_right(sums, noise * sums[-1]), MELODY)
     return REST if unit == MELODY else unit
 
 
@@ -278,8 +296,9 @@ class System:
         melody = stage.heard.copy()
         chords = known.copy()
         chords[closing:] = known[0]
+        there = np.asarray(chords.any(-1))
         for t in range(stage.first, stage.last):
-            if not chords[t].any():
+            if not there[t]:
                 chords[t] = follows
             follows, likely = player(chords[t], before)
             if melody[t] == UNKNOWN and t >= closing:

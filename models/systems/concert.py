@@ -8,6 +8,7 @@ the context change slowly, so as to hear phrases and not only notes. Briot et al
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from models.card import Card, Objective, Param, Representation, Task
 from models.representations import concert, note_step, placed
 from models.representations.placed import PLACE, SILENT, SYMBOLS, TIMES
 from models.score import UserError
+from models.strategies import stepping
+from models.strategies.stepping import Floats
 from models.system import Ask, Context, Progress, Proposal
 
 CARD = Card(
@@ -57,6 +60,8 @@ FLUTE = 73
 LONGEST_PIECE = 4000
 PORTION = 256
 """Notes after which a long piece is shown as far as it is."""
+_TICKS = (TIMES * placed.TWELFTH).tolist()
+_PITCHES = placed.pitches(np.arange(SYMBOLS)).tolist()
 ONE_HOT = "concert_one_hot"
 """Weights to compare with: `ricercar train concert --shape pitch=one_hot`."""
 
@@ -147,6 +152,63 @@ def _nearness(vectors: Tensor, expected: Tensor, precision: Tensor) -> Tensor:
     return 2 * (expected * precision) @ vectors.T - vectors**2 @ precision
 
 
+class Stepper:
+    """The net's numbers, prepared for one note at a time, and a context: what the last note adds is a row of a
+    table; expectation and nearness, one after the other, are one matrix."""
+
+    def __init__(self, net: Net) -> None:
+        P, T, H = net.pitch.shape[1], net.time.shape[1], net.shape.context
+        with torch.no_grad():
+            read = net.heard.weight.T
+            self.symbol = (net.pitch @ read[:P] + net.heard.bias).numpy()  # SYMBOLS + 1, H
+            self.time = (net.time @ read[P : P + T]).numpy()  # TIMES + 1, H
+            self.begins = read[-1].numpy()
+            both = torch.cat([read[P + T : P + T + PLACE], net.again.weight.T])
+            self.turn = both.contiguous().numpy()  # PLACE + H, H
+            self.inertia, self.moves = net.inertia.numpy(), (1 - net.inertia).numpy()
+            exact = copy.deepcopy(net).double()
+            none = torch.cat(exact.says(torch.zeros(H, dtype=torch.float64)))
+            each = torch.cat(exact.says(torch.eye(H, dtype=torch.float64)), 1)
+            self.says = (each - none).float().numpy()  # H, SYMBOLS + TIMES
+            self.usual = none.float().numpy()
+        self._room(np.zeros(H, np.float32))
+
+    def _room(self, context: Floats) -> None:
+        H = len(context)
+        self._inputs = np.zeros((1, PLACE + H), np.float32)
+        self._place = self._inputs[0, :PLACE]
+        self._context = self._inputs[:, PLACE:]
+        self._context[:] = context
+        self._new = np.zeros((1, H), np.float32)
+        self._said = np.zeros((1, len(self.usual)), np.float32)
+
+    def begun(self, context: Floats) -> Stepper:
+        """Another one that goes on from a context [H]."""
+        twin = copy.copy(self)
+        twin._room(context)
+        return twin
+
+    def step(self, last: tuple[int, int] | None, place: Floats) -> Floats:
+        """Logits [SYMBOLS + TIMES] of a note at a place [PLACE] after the last one, if there is one, of that
+        symbol and time."""
+        symbol, time = last or (SYMBOLS, len(TIMES))
+        new = self._new
+        np.copyto(self._place, place)
+        np.matmul(self._inputs, self.turn, new)
+        np.add(new, self.symbol[symbol], new)
+        np.add(new, self.time[time], new)
+        if last is None:
+            np.add(new, self.begins, new)
+        np.tanh(new, new)
+        np.multiply(new, self.moves, new)
+        np.multiply(self._context, self.inertia, self._context)
+        np.add(self._context, new, self._context)
+        np.matmul(self._context, self.says, self._said)
+        np.add(self._said, self.usual, self._said)
+        found: Floats = self._said[0]
+        return found
+
+
 class System:
     """CONCERT with its weights."""
 
@@ -156,6 +218,7 @@ class System:
 
     def __init__(self, net: Net) -> None:
         self.net = net
+        self._stepper: tuple[int, Stepper] | None = None
 
     @staticmethod
     def corpus(source: training.Source) -> training.Corpus:
@@ -190,71 +253,80 @@ class System:
         if ask.task is Task.CREATE:
             before = placed.NOTHING
         stays = placed.staying(seat, ask.region, start)
-        with torch.inference_mode():
-            state = self._heard(before)
+        state = self._heard(before)
         for k in range(ask.count):
-            parts = self._compose(ask, before, start, stays, state, values, context.rng)
-            final = False
-            while not final:
-                with torch.inference_mode():  # not around the yield: it would hold for who listens
-                    rows, final = next(parts)
+            for rows, final in self.compose(ask, before, start, stays, state, values, context.rng):
                 track = note_step.written(rows, seat, ask.region)
                 yield Proposal(k, ask.region, (track,), final=final)
 
-    def _heard(self, line: placed.Line) -> Tensor:
-        """The context [1, H] once all but the last note of a line have been heard."""
+    def _heard(self, line: placed.Line) -> Floats:
+        """The context [H] once all but the last note of a line have been heard."""
         context = torch.zeros(1, self.net.shape.context)
         if len(line) > 1:
             pages = placed.Pages.of([line])
             batch = _batch(pages, np.arange(len(line))[None])
-            _, _, context = self.net(*batch[:4], context)
-        return context
+            with torch.inference_mode():
+                _, _, context = self.net(*batch[:4], context)
+        return context[0].numpy()
 
-    def _compose(
+    def _steps(self) -> Stepper:
+        """The stepper of the weights as they are now."""
+        changes = sum(p._version for p in self.net.parameters())
+        if self._stepper is None or self._stepper[0] != changes:
+            self._stepper = changes, Stepper(self.net)
+        return self._stepper[1]
+
+    def compose(
         self,
         ask: Ask,
         before: placed.Line,
         start: int,
         stays: list[placed.Stay],
-        state: Tensor,
+        state: Floats,
         values: Mapping[str, Any],
         rng: np.random.Generator,
     ) -> Iterator[tuple[note_step.Column, bool]]:
         """Steps [N, 2] that fill the region from tick `start` on, what stays there among them, every
         PORTION steps; and whether they are all."""
+        stepper, bars = self._steps().begun(state), placed.Bars(ask.score)
+        heat = np.repeat((values["temperature"], values["rhythm"]), (SYMBOLS, len(TIMES)))
+        noise, shaken = np.empty((0, 0)), 0  # the last of the rows there is noise for
+        odds = np.empty(SYMBOLS + len(TIMES))
+        pitch, length = odds[:SYMBOLS], odds[SYMBOLS:]
+        closing = bool(values["close"])
         symbol, time = before.symbol.tolist(), before.time.tolist()
         tick, end = start, ask.region.end
         rows = [(note_step.REST, start - ask.region.start)]
         stays = [*stays, placed.Stay(end, end, SILENT)]
         while tick < end and len(rows) < LONGEST_PIECE:
-            last = (symbol[-1], time[-1]) if symbol else (0, 0)
-            place = torch.from_numpy(placed.place_at(ask.score, tick))[None]
-            told = self.net.hears(
-                torch.tensor([last[0]]), torch.tensor([last[1]]), place, torch.tensor([not symbol])
-            )
-            state = self.net.turn(told, state)
+            last = (symbol[-1], time[-1]) if symbol else None
+            said = stepper.step(last, bars.at(tick))
             rest = stays[0].onset - tick
             if not rest:
                 stay = stays.pop(0)
                 ticks, chosen = stay.end - stay.onset, stay.symbol
                 drawn = int(placed.nearest(ticks))
             else:
-                pitch, length = (x[0].double().numpy() for x in self.net.says(state))
-                closes = bool(values["close"]) and len(stays) == 1
-                if closes:
+                if len(rows) > shaken:
+                    shaken = len(rows) + PORTION - 1
+                    noise = stepping.gumbel(rng, PORTION, len(odds))
+                np.divide(said, heat, odds)
+                np.add(odds, noise[shaken - len(rows)], odds)
+                closes = closing and len(stays) == 1
+                if closes and rest < placed.ROOMY:
                     length[~placed.fitting(rest)] = -np.inf
-                drawn = placed.draw(length / values["rhythm"], rng)
-                ticks = min(int(TIMES[drawn]) * placed.TWELFTH, rest)
-                if len(rows) == 1 or last[0] == SILENT:
+                drawn = int(length.argmax())
+                ticks = min(_TICKS[drawn], rest)
+                if len(rows) == 1 or (last and last[0] == SILENT):
                     pitch[SILENT] = -np.inf
                 if closes and ticks == rest:
                     heard = np.array(symbol, np.int64), np.array(time, np.int64)
                     key = placed.keynote(ask.score, tick, *heard)
                     pitch[placed.pitches(np.arange(SYMBOLS)) % 12 != key] = -np.inf
-                chosen = placed.draw(pitch / values["temperature"], rng)
+                chosen = int(pitch.argmax())
             symbol.append(chosen)
             time.append(drawn)
-            rows.append((int(placed.pitches(chosen)), ticks))
+            rows.append((_PITCHES[chosen], ticks))
             tick += ticks
             if len(rows) % PORTION == 0 and tick < end:
                 yield np.array(rows, np.int64), False

@@ -9,7 +9,9 @@ everything alike, so beside them this net also learns the odds of steps and dura
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +26,8 @@ from models.representations import note_step, placed
 from models.representations.note_step import REST, Column
 from models.representations.placed import PLACE, SILENT, TIMES, TWELFTH
 from models.score import UserError
+from models.strategies import stepping
+from models.strategies.stepping import Floats
 from models.system import Ask, Context, Progress, Proposal
 from models.timebase import PPQ
 
@@ -71,6 +75,7 @@ FLUTE = 73
 LONGEST_PIECE = 4000
 PORTION = 256
 """Notes after which a long piece is shown as far as it is."""
+_TICKS = (TIMES * TWELFTH).tolist()
 _GRIDS = {"sixteenth": 3, "triplet": 4, "off": 1}
 
 
@@ -160,6 +165,55 @@ class Notes:
         )
 
 
+class Stepper:
+    """The net's numbers, prepared for one note at a time: what a pitch adds is a row of a table, and all that
+    is said one product."""
+
+    def __init__(self, net: Net) -> None:
+        self.lstm = stepping.LSTM(stepping.weights(net.lstm), 2 + PLACE + 1)
+        self.table = self.lstm.rows(net.heard.weight)  # MIDI, 4H
+        heads = (net.pitch, net.odds, net.beats)
+        with torch.no_grad():
+            self._weight = torch.cat([h.weight for h in heads]).T.contiguous().numpy()
+            self._bias = torch.cat([h.bias for h in heads]).numpy()
+        self.odds = MIDI + 2 * len(TIMES)
+        """How many of the numbers said are logits: of pitch [MIDI], step and duration [TIMES]."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._walk = stepping.Walk(self.lstm, 1)
+        self._said = np.empty((1, len(self._bias)), np.float32)
+
+    def begun(self, memory: list[tuple[Floats, Floats]]) -> Stepper:
+        """Another one that goes on from an output and a memory [H]."""
+        twin = copy(self)
+        twin._begin()
+        twin._walk.put(memory)
+        return twin
+
+    def says(self) -> Floats:
+        """What is said now [odds + 2], last of it the expected step and duration in beats."""
+        np.matmul(self._walk.output, self._weight, self._said)
+        np.add(self._said, self._bias, self._said)
+        found: Floats = self._said[0]
+        return found
+
+    def step(self, pitch: int, beats: tuple[float, float], place: Floats) -> Floats:
+        """Hears a note, its step and duration in beats, and the place [PLACE] where it ends; `says`."""
+        heard = self._walk.heard[0]
+        heard[:2] = beats
+        heard[2 : 2 + PLACE] = place
+        self._walk.step(self.table[pitch])
+        return self.says()
+
+
+@lru_cache(maxsize=1024)
+def _landing(past: int, grid: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """[TIMES]: which of them lead from so many ticks past the grid to it, and 0 for those, −∞ for others."""
+    lands = (past + TIMES * TWELFTH) % grid == 0
+    return lands, np.where(lands, 0, -np.inf)
+
+
 class System:
     """Launchpad LSTM with its weights."""
 
@@ -169,6 +223,7 @@ class System:
 
     def __init__(self, net: Net) -> None:
         self.net = net
+        self._stepper: tuple[int, Stepper] | None = None
 
     @staticmethod
     def corpus(source: training.Source) -> training.Corpus:
@@ -207,28 +262,32 @@ class System:
         notes = Notes.of([line], placed.place_at(ask.score, start))
         stays = placed.staying(seat, ask.region, start)
         with torch.inference_mode():
-            y, state = self.net(notes.told(self.net, slice(None))[None], self._empty(1))
+            _, state = self.net(notes.told(self.net, slice(None))[None], self._empty(1))
         # The first new note begins with the region, however long ago the last one did.
         onsets = seat.track.notes.onset
         since = int(start - onsets[onsets < ask.region.start].max())
+        memory = [(state[0][0].numpy(), state[1][0].numpy())]
         for k in range(ask.count):
-            parts = self._play(ask, line, start, stays, since, y[:, -1], state, values, context.rng)
-            final = False
-            while not final:
-                with torch.inference_mode():  # not around the yield: it would hold for who listens
-                    rows, final = next(parts)
+            parts = self.play(ask, line, start, stays, since, memory, values, context.rng)
+            for rows, final in parts:
                 track = note_step.written(rows, seat, ask.region)
                 yield Proposal(k, ask.region, (track,), final=final)
 
-    def _play(
+    def _steps(self) -> Stepper:
+        """The stepper of the weights as they are now."""
+        changes = sum(p._version for p in self.net.parameters())
+        if self._stepper is None or self._stepper[0] != changes:
+            self._stepper = changes, Stepper(self.net)
+        return self._stepper[1]
+
+    def play(
         self,
         ask: Ask,
         line: placed.Line,
         start: int,
         stays: list[placed.Stay],
         since: int,
-        y: Tensor,
-        state: tuple[Tensor, Tensor],
+        memory: list[tuple[Floats, Floats]],
         values: Mapping[str, Any],
         rng: np.random.Generator,
     ) -> Iterator[tuple[Column, bool]]:
@@ -242,11 +301,21 @@ class System:
         ticks: list[int] = []
         pitch: list[int] = []
         now = start
+        stepper, bars = self._steps().begun(memory), placed.Bars(ask.score)
+        said = stepper.says()
+        odds = np.empty(stepper.odds)
+        logits = odds[:MIDI]
+        steps, durations = odds[MIDI:].reshape(2, -1)
+        luck = np.empty(0)
         while len(onset) < LONGEST_PIECE:
-            logits, beats, steps, durations = (x[0].double().numpy() for x in self.net.says(y))
+            if not len(onset) % PORTION:
+                luck = stepping.gumbel(rng, PORTION, len(odds))
+            np.divide(said[: stepper.odds], values["temperature"], odds)
+            np.add(odds, luck[len(onset) % PORTION], odds)
+            expected = said[stepper.odds :].tolist()
             if onset:
                 # From the note before to this one; at the first, that is known.
-                step = self._ticks(beats[0], steps, values, onset[-1] - start, grid, rng)
+                step = self._ticks(expected[0], steps, values, onset[-1] - start, grid)
                 now = min(onset[-1] + max(step, ticks[-1]), stays[0].onset)
                 since = now - onset[-1]
             if now >= end:
@@ -257,19 +326,14 @@ class System:
                 pitch.append(int(placed.pitches(stay.symbol)))
             else:
                 rest = stays[0].onset - now
-                fits = placed.fitting(rest) if values["close"] and len(stays) == 1 else None
-                length = self._ticks(beats[1], durations, values, now - start, grid, rng, fits)
+                last = values["close"] and len(stays) == 1 and rest < placed.ROOMY
+                fits = placed.fitting(rest) if last else None
+                length = self._ticks(expected[1], durations, values, now - start, grid, fits)
                 ticks.append(min(length, rest))
-                pitch.append(placed.draw(logits / values["temperature"], rng))
+                pitch.append(int(logits.argmax()))
             onset.append(now)
-            told = self.net.hears(
-                torch.tensor([pitch[-1]]),
-                torch.tensor([[min(since, LONGEST) / PPQ, min(ticks[-1], LONGEST) / PPQ]]),
-                torch.from_numpy(placed.place_at(ask.score, now + ticks[-1]))[None],
-                torch.zeros(1, dtype=torch.bool),
-            )
-            y, state = self.net(told[:, None], state)
-            y = y[:, -1]
+            beats = min(since, LONGEST) / PPQ, min(ticks[-1], LONGEST) / PPQ
+            said = stepper.step(pitch[-1], beats, bars.at(now + ticks[-1]))
             if len(onset) % PORTION == 0:
                 rows = note_step.steps(np.array(onset), np.array(ticks), np.array(pitch))
                 yield np.concatenate([wait, rows]), False
@@ -289,22 +353,19 @@ class System:
         values: Mapping[str, Any],
         at: int,
         grid: int,
-        rng: np.random.Generator,
         fits: Any = None,
     ) -> int:
-        """A step or duration that leads from `at` ticks to the grid."""
+        """A step or duration that leads from `at` ticks to the grid: the expected one, or that with the best
+        `odds`, of those that fit if any does."""
         if values["rhythm"] == "expected":
             there = round((at + max(expected, 0) * PPQ) / grid) * grid
             return max(there - at, grid - at % grid)
-        lands = (at + TIMES * TWELFTH) % grid == 0
+        lands, bar = _landing(at % grid, grid)
         if fits is not None and (lands & fits).any():
-            lands &= fits
-        if not lands.any():
+            bar = np.where(lands & fits, 0, -np.inf)
+        elif not lands.any():
             return grid - at % grid
-        return (
-            int(TIMES[placed.draw(np.where(lands, odds / values["temperature"], -np.inf), rng)])
-            * TWELFTH
-        )
+        return int(_TICKS[int((odds + bar).argmax())])
 
     def train(
         self, corpus: Any, context: Context, fit: training.Fit | None = None

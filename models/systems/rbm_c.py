@@ -195,8 +195,8 @@ class System:
         sweeps, sharper = values["sweeps"], 1 / values["temperature"] - 1
         with torch.inference_mode():
             machines = self.net.machines(TRIES * N)
-            made = rbm.gibbs(machines, start, sweeps // 2, rng, held, 1 + values["change"])
-            made = rbm.gibbs(machines, made, sweeps - sweeps // 2, rng, held)
+            made = rbm.gibbs_of_few(machines, start, sweeps // 2, rng, held, 1 + values["change"])
+            made = rbm.gibbs_of_few(machines, made, sweeps - sweeps // 2, rng, held)
             count = made.sum(-1)
             wrong = (least - count).clamp(min=0) + (count - most).clamp(min=0)
             again = (made == start).all(-1)

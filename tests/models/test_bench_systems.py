@@ -37,6 +37,27 @@ class Stepping(ToySystem):
         yield from super().generate(ask, context)
 
 
+class Writing(ToySystem):
+    """Prepares, takes three steps, and shows each."""
+
+    card = replace(ToySystem.card, id="writing", architecture="RNN")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.full((3, 4), 0.5)
+
+    def write(self) -> Iterator[int]:
+        for step in range(3):
+            torch.ones(1, 3) @ self.weight
+            yield step
+
+    def generate(self, ask: Ask, context: Context) -> Iterator[Proposal | Progress]:
+        torch.ones(5, 3) @ self.weight
+        for _ in self.write():
+            torch.ones(2, 3) @ self.weight
+            yield Proposal(0, ask.region, (Track(0, "A", Notes.of([0], 960, [60])),), final=True)
+
+
 def shapes(recorder: Recorder) -> list[tuple[tuple[int, ...], ...]]:
     """The operands of each product, biases left out."""
     return [
@@ -88,6 +109,10 @@ def test_products_of_numpy_are_seen() -> None:
         np.tanh(weight, out=weight)
     assert out.tolist() == [[4.0] * 4] * 2
     assert halves.tolist() == [3.0, 3.0]
+    into = np.zeros((1, 4), np.float32)
+    np.matmul(np.ones((1, 3), np.float32), np.abs(weight), into)
+    assert recorder.calls.pop()[2]["out"].shape == into.shape
+    assert into == pytest.approx(3 * np.tanh(1))
     products = [(args[0].shape, args[1].shape) for _, args, _ in recorder.calls]
     assert products == [((2, 3), (3, 4))] * 3 + [((2, 3), (3,))]
     assert len({args[1] for _, args, _ in recorder.calls[:3]}) == 1
@@ -175,11 +200,43 @@ def test_figures_are_named_by_system(
     with caplog.at_level(logging.WARNING):
         figures = bench_systems.run()
     assert list(figures) == [
-        "stepping_first_s", "stepping_bar_s", "stepping_step_ratio", "toy_first_s", "toy_bar_s"
+        "empty_product_us", "stepping_first_s", "stepping_bar_s", "stepping_step_ratio",
+        "stepping_product_us", "toy_first_s", "toy_bar_s",
     ]  # fmt: skip
     assert figures["stepping_step_ratio"] > 1, "the toy's own work comes on top"
     assert all(np.isfinite(v) and v > 0 for v in figures.values())
     assert figures["toy_first_s"] <= figures["toy_bar_s"] * BARS * 1.5
     assert "lost is left out: There are no weights; train some." in caplog.text
     assert torch.get_num_threads() == threads
-    assert list(bench_systems.run(ids=["toy"])) == ["toy_first_s", "toy_bar_s"]
+    assert list(bench_systems.run(ids=["toy"])) == ["empty_product_us", "toy_first_s", "toy_bar_s"]
+
+
+def test_only_steps_are_timed_and_their_products_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A product before the steps, one that shows what there is, and three steps in between."""
+    system = Writing()
+    place = f"{__name__}:Writing.write"
+    recorder = bench_systems.recorded(system, asked(Writing.card), place)
+    assert shapes(recorder) == [((1, 3), (3, 4))] * 3
+    whole = bench_systems.recorded(system, asked(Writing.card), f"{__name__}:Writing.generate")
+    assert len(whole.calls) == 3 + 1 + 3
+    watched: list[str] = []
+    with bench_systems.within(place, lambda: watched.append("on"), lambda: watched.append("off")):
+        timed(system, asked(Writing.card))
+    assert watched == ["on", "off"] * (1 + 3 + 1), "when it is called, three times, and at its end"
+    assert Writing.write is vars(Writing)["write"]
+
+
+@pytest.mark.parametrize("id", bench_systems.STEPS)
+def test_steps_are_where_they_are_said_to_be(id: str) -> None:
+    class Reached(Exception):
+        pass
+
+    def start() -> None:
+        raise Reached
+
+    system, ask = catalogue.load(id), asked(catalogue.card(id))
+    with (
+        bench_systems.within(bench_systems.STEPS[id], start, lambda: None),
+        pytest.raises(Reached),
+    ):
+        timed(system, ask)

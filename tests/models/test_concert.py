@@ -16,7 +16,7 @@ from models.representations import concert, note_step, placed
 from models.representations.placed import LOWEST, PITCHES, SILENT, SYMBOLS, TIMES, TWELFTH
 from models.score import Key, Notes, Region, Score, Track, UserError
 from models.system import Ask, Context, Proposal
-from models.systems.concert import CARD, Net, Shape, System
+from models.systems.concert import CARD, Net, Shape, Stepper, System
 from models.timebase import PPQ, SIXTEENTH, MeterMap
 from tests.models.test_melody import tune, walk
 
@@ -80,13 +80,16 @@ def test_a_tune_is_placed_in_its_bars() -> None:
         (), meter=MeterMap(numerator=np.array([3]), denominator=np.array([4]), tick=np.array([0]))
     )
     assert np.allclose(placed.place_at(score, 7 * PPQ), again[1])
+    bars = placed.Bars(score)
+    for beat in (0, 1, 2, 3, 7, 4, 12, 2):
+        assert np.allclose(bars.at(beat * PPQ), again[beat % 3])
 
 
 def test_an_upbeat_is_the_end_of_a_bar() -> None:
     meter = MeterMap(pickup=PPQ)
-    assert np.allclose(
-        placed.place_at(Score((), meter=meter), 0), placed.places(3 * PPQ, BAR, False)
-    )
+    bars = placed.Bars(Score((), meter=meter))
+    for tick, offset in ((0, 3 * PPQ), (PPQ // 2, 7 * PPQ // 2), (PPQ, 0), (BAR, 3 * PPQ)):
+        assert np.allclose(bars.at(tick), placed.places(offset, BAR, False))
 
 
 @given(st.integers(0, 127))
@@ -139,6 +142,27 @@ def test_a_piece_begins_with_an_empty_context() -> None:
     other = net(symbol + 1, time, place, begins, torch.ones(1, 8))
     assert torch.equal(one[0][:, 2], other[0][:, 2])
     assert not torch.allclose(one[0][:, 1], other[0][:, 1])
+
+
+@pytest.mark.parametrize("pitch", ["psychological", "one_hot"])
+def test_steps_are_what_the_net_says_of_a_whole_melody(pitch: str) -> None:
+    torch.manual_seed(0)
+    net = Net(Shape(context=12, pitch=pitch))
+    with torch.no_grad():
+        net.usual.normal_()
+        net.precision.normal_()
+    line = placed.of_tune(tune("a/1", walk(1, 9), meter=3004))
+    assert line is not None
+    symbol, time = line.symbol.tolist(), line.time.tolist()
+    past = [torch.tensor([[0, *column[:-1]]]) for column in (symbol, time)]
+    begins = torch.arange(9)[None] == 0
+    with torch.no_grad():
+        said = net(*past, torch.from_numpy(line.place)[None], begins, torch.zeros(1, 12))
+    whole = torch.cat(said[:2], -1)[0].numpy()
+    stepper = Stepper(net)
+    for t in range(9):
+        last = (symbol[t - 1], time[t - 1]) if t else None
+        assert stepper.step(last, line.place[t]) == pytest.approx(whole[t], abs=1e-4)
 
 
 def test_the_interpretation_layer_prefers_what_is_near() -> None:

@@ -57,6 +57,23 @@ def test_notes_are_pitch_step_and_duration() -> None:
     assert notes.begins.tolist() == [True, False, False] * 2
 
 
+def test_steps_are_what_the_net_says_of_a_whole_melody() -> None:
+    torch.manual_seed(0)
+    net = System.fresh().net
+    notes = launchpad_lstm.Notes.of(placed.lines([tune("a/1", walk(1, 8))]))
+    with torch.no_grad():
+        told = net.hears(notes.pitch, notes.beats, notes.place, torch.zeros(8))
+        y, _ = net(told[None], (torch.zeros(1, 1, 128), torch.zeros(1, 1, 128)))
+        pitch, beats, step, duration = net.says(y[0])
+    stepper = launchpad_lstm.Stepper(net)
+    for t in range(8):
+        heard = int(notes.pitch[t]), tuple(notes.beats[t].tolist()), notes.place[t].numpy()
+        said = stepper.step(*heard)
+        whole = torch.cat([x[t] for x in (pitch, step, duration, beats)])
+        assert said == pytest.approx(whole.numpy(), abs=1e-4)
+    assert stepper.odds == len(said) - 2
+
+
 def test_losses_are_cross_entropy_and_squared_error_with_pressure() -> None:
     torch.manual_seed(0)
     system = System.fresh()
@@ -121,8 +138,7 @@ def test_both_rhythms_keep_to_the_grid(system: Any, grid: str, unit: int) -> Non
 
 def test_expected_numbers_are_rounded_to_where_they_lead() -> None:
     values = {"rhythm": "expected", "grid": "sixteenth", "temperature": 1.0}
-    odds, rng = np.zeros(len(placed.TIMES)), np.random.default_rng(0)
-    args = odds, values, 80, SIXTEENTH, rng
+    args = np.zeros(len(placed.TIMES)), values, 80, SIXTEENTH
     assert System._ticks(0.9, *args) == 4 * SIXTEENTH - 80
     assert System._ticks(-3.0, *args) == SIXTEENTH - 80  # never nothing
 

@@ -95,34 +95,37 @@ def test_the_error_of_a_mean_of_logs_is_that_of_its_repetitions() -> None:
     assert float(found.value.mean()) == pytest.approx(0.7**2 / 2, abs=0.004)
 
 
-def test_gibbs_sampling_reaches_the_machine() -> None:
+@pytest.mark.parametrize("sample", [rbm.gibbs, rbm.gibbs_of_few])
+def test_gibbs_sampling_reaches_the_machine(sample: Any) -> None:
     machine = machines(1, 5, 4, 1.0)
     v = torch.zeros(20_000, 5)
-    made = rbm.gibbs(machine.repeated(len(v)), v, 40, np.random.default_rng(0))
+    made = sample(machine.repeated(len(v)), v, 40, np.random.default_rng(0))
     assert float((shares(made) - distribution(machine)).abs().sum()) < 0.05
 
 
-def test_clamped_sampling_reaches_the_conditional() -> None:
+@pytest.mark.parametrize("sample", [rbm.gibbs, rbm.gibbs_of_few])
+def test_clamped_sampling_reaches_the_conditional(sample: Any) -> None:
     machine = machines(1, 5, 4, 1.0)
     v = torch.zeros(20_000, 5)
     v[:, 1] = 1
     held = torch.zeros(5, dtype=torch.bool)
     held[:2] = True
-    made = rbm.gibbs(machine.repeated(len(v)), v, 40, np.random.default_rng(0), held.expand_as(v))
+    made = sample(machine.repeated(len(v)), v, 40, np.random.default_rng(0), held.expand_as(v))
     assert (made[:, :2] == v[:, :2]).all()
     there = (every(5)[:, 0] == 0) & (every(5)[:, 1] == 1)
     wanted = torch.where(there, distribution(machine), 0)
     assert float((shares(made) - wanted / wanted.sum()).abs().sum()) < 0.05
 
 
-def test_a_lower_temperature_prefers_the_likely() -> None:
+@pytest.mark.parametrize("sample", [rbm.gibbs, rbm.gibbs_of_few])
+def test_a_lower_temperature_prefers_the_likely(sample: Any) -> None:
     machine = machines(1, 5, 4, 1.0)
     likely = int(distribution(machine).argmax())
     found = []
     for temperature in (0.3, 1.0):
         v = torch.zeros(4000, 5)
         wide = machine.repeated(len(v))
-        made = rbm.gibbs(wide, v, 40, np.random.default_rng(0), temperature=temperature)
+        made = sample(wide, v, 40, np.random.default_rng(0), temperature=temperature)
         found.append(float(shares(made)[likely]))
     assert found[0] > found[1]
 
