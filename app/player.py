@@ -24,7 +24,7 @@ BUILT_IN = "Built-in synth"
 VIRTUAL = "virtual:Ricercar"
 
 
-Message = playback.Command | playback.Show | playback.Listen
+Message = playback.Command | playback.Show | playback.Listen | playback.Thru
 
 
 class Link(Protocol):
@@ -48,12 +48,17 @@ def port_title(port: str) -> str:
 class Player(QObject):
     """Plays the session through a link to the transport, which opens at `start`.
 
-    `ports_changed` follows `outputs` and `inputs`, the names of the MIDI ports there are.
-    `controlled(controller, value)` tells of controllers (0–127 each) moved on the MIDI input.
+    `opened` says that there is a link now. `ports_changed` follows `outputs` and `inputs`, the names of the
+    MIDI ports there are. `played`, `anchored` and `synced` pass on what the transport tells
+    (`engine.playback`); `restarted` says that its process had to be started again.
     """
 
+    opened = Signal()
     ports_changed = Signal()
-    controlled = Signal(int, int)
+    played = Signal(object)
+    anchored = Signal(object)
+    synced = Signal(object)
+    restarted = Signal()
 
     def __init__(self, session: Session, open_link: OpenLink) -> None:
         super().__init__(session)
@@ -80,6 +85,7 @@ class Player(QObject):
         if self._link is None:
             self._link = self._open_link(self._bridge)
             self._synchronise()
+            self.opened.emit()
 
     def close(self) -> None:
         """End everything that sounds, and the link."""
@@ -142,14 +148,6 @@ class Player(QObject):
         """Silence everything, whatever is known to sound."""
         self.send(playback.Panic())
 
-    def send_clock(self, on: bool) -> None:
-        """Send MIDI clock to every open output, or don't."""
-        self.send(playback.SendClock(on))
-
-    def listen(self, name: str) -> None:
-        """Hear what is played on that MIDI input ("": on none) with the active track's sound."""
-        self.send(playback.Listen(name))
-
     def send(self, command: Message) -> None:
         """A command to the transport; nothing when there is no link."""
         if self._link is not None:
@@ -202,6 +200,7 @@ class Player(QObject):
         match event:
             case playback.Anchor(tick, at, playing):
                 session.set_playhead(Playhead(tick, at * 1e-9, playing))
+                self.anchored.emit(event)
                 if self._rest is not None and not playing:
                     self.seek(int(self._rest))
             case playback.PortLost(name):
@@ -218,15 +217,10 @@ class Player(QObject):
                 self.ports_changed.emit()
             case playback.Notice(sentence):
                 session.message.emit(sentence)
-            case playback.Played(_, message):
-                self._play_through(message)
+            case playback.Played():
+                self.played.emit(event)
+            case playback.Synced():
+                self.synced.emit(event)
             case playback.Ended():
                 session.set_playhead(Playhead(session.playhead_tick()))
-
-    def _play_through(self, message: bytes) -> None:
-        """A key of the MIDI input sounds as the active track does; controllers are told."""
-        if len(message) == 3 and message[0] & 0xF0 in (schedule.NOTE_ON, schedule.NOTE_OFF):
-            on = message[0] & 0xF0 == schedule.NOTE_ON
-            self._session.audition(message[1], message[2] if on else 0)
-        elif len(message) == 3 and message[0] & 0xF0 == schedule.CONTROL:
-            self.controlled.emit(message[1], message[2])
+                self.restarted.emit()

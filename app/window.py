@@ -45,6 +45,7 @@ from app.pianoroll.roll import PianoRoll
 from app.pianoroll.viewport import MARGIN_PX
 from app.places import Places
 from app.player import Link, OpenLink, Player, port_title
+from app.rig import Rig
 from app.scoreview import ScoreView
 from app.session import Session
 from app.shaping import Shaper, Spaces, shipped
@@ -106,6 +107,7 @@ class Window(QMainWindow):
         self.files = Files(session, self.errands, settings, self)
         self.composer = Composer(session, load=load)
         self.player = Player(session, link)
+        self.rig = Rig(session, self.player, settings)
         cards, rng = catalogue.cards() if cards is None else cards, rng or np.random.default_rng()
         self.shaper = Shaper(session, self.composer, spaces=spaces, rng=rng)
         self.places = Places(session, self.composer, self.errands, self.shaper)
@@ -255,7 +257,7 @@ class Window(QMainWindow):
         transport.loop.connect(lambda _: self.toggle_loop())
         transport.devices.connect(self.show_devices)
         self.shape.devices.connect(self.show_devices)
-        player.controlled.connect(self.controllers.heard)
+        player.played.connect(self._played)
         self.controllers.moved.connect(
             lambda target, share: self.path.set_position(share) if target == "path" else None
         )
@@ -303,6 +305,9 @@ class Window(QMainWindow):
     def _dropped(self, event: QDropEvent) -> Path | None:
         paths = [Path(u.toLocalFile()) for u in event.mimeData().urls() if u.isLocalFile()]
         return next((p for p in paths if p.suffix.lower() in exchange.READERS), None)
+
+    def _played(self, event: playback.Played) -> None:
+        self.controllers.receive(event.message, event.source)
 
     # --- what changed --------------------------------------------------------------------------------
 
@@ -565,7 +570,7 @@ class Window(QMainWindow):
     def show_devices(self) -> None:
         """Show where everything sounds."""
         if self._devices is None:
-            self._devices = DevicesDialog(self.session, self.player, self)
+            self._devices = DevicesDialog(self.session, self.player, self.rig, self)
         self._devices.refresh()
         self._devices.show()
         self._devices.raise_()

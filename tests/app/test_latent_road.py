@@ -133,21 +133,21 @@ def test_a_phrase_is_pushed_dragged_turned_kept_and_taken_back(
         return [name for name in window.player.inputs if "knobs" in name]
 
     qtbot.waitUntil(lambda: bool(inputs()), timeout=20_000)
-    window.player.listen(inputs()[0])
+    window.rig.listen((inputs()[0],))
     controllers = window.controllers
     echoed: list[str] = []
     controllers.echoed.connect(echoed.append)
-    sent, deadline = 0, time.monotonic() + 20
-    while not echoed and time.monotonic() < deadline:
-        sent += 1
-        knobs.turn(99, sent)  # the input needs a moment to open
-        qtbot.wait(50)
-    qtbot.waitUntil(lambda: any(f"CC 99 · {sent} " in words for words in echoed), timeout=20_000)
     for target, number in (("map_x", 70), ("map_y", 71)):
         controllers.learn(target)
-        knobs.turn(number, 64)
-        qtbot.waitUntil(lambda t=target: bool(controllers.of(t)), timeout=20_000)
+        deadline = time.monotonic() + 20
+        while not controllers.of(target) and time.monotonic() < deadline:
+            knobs.turn(number, 64)  # the input needs a moment to open
+            qtbot.wait(50)
         assert [m.control.number for m in controllers.of(target)] == [number]
+        knobs.turn(99, number)  # once this is heard, nothing of that knob is still under way
+        qtbot.waitUntil(
+            lambda n=number: any(f"CC 99 · {n} " in words for words in echoed), timeout=20_000
+        )
     for value in (0, 127):  # on its way a control takes hold of what it moves
         knobs.turn(70, value)
         knobs.turn(71, value)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from mouse import click, drag
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QWidget
+from PySide6.QtCore import QSettings, Qt
+from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSpinBox, QWidget
 from pytestqt.qtbot import QtBot
 from stage import BAR, CARDS, OTHER, TOY, RecordingLink, quartet
 
@@ -20,7 +21,8 @@ from app.panels.proposals import ProposalsPanel
 from app.panels.systems import ComposePanel
 from app.panels.tracks import TracksPanel
 from app.panels.transport import TransportBar, clock_text, key_text, position_text, with_tempo
-from app.player import Player
+from app.player import Player, port_title
+from app.rig import OWN_INPUT, Rig
 from app.session import Session
 from engine import edits, playback
 from engine.document import Document
@@ -469,7 +471,10 @@ def test_progress_shows_while_a_job_works(compose: ComposePanel, session: Sessio
 # --- devices -----------------------------------------------------------------------------------------
 
 
-def test_outputs_are_chosen_for_all_voices_or_one(qtbot: QtBot, session: Session) -> None:
+def test_outputs_are_chosen_for_all_voices_or_one(
+    qtbot: QtBot, session: Session, tmp_path: Path
+) -> None:
+    settings = QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat)
     links: list[RecordingLink] = []
 
     def link(emit: object) -> RecordingLink:
@@ -477,8 +482,9 @@ def test_outputs_are_chosen_for_all_voices_or_one(qtbot: QtBot, session: Session
         return links[-1]
 
     player = Player(session, link)
+    rig = Rig(session, player, settings)
     player.start()
-    dialog = DevicesDialog(session, player)
+    dialog = DevicesDialog(session, player, rig)
     shown(qtbot, dialog)
     links[0].emit(playback.PortNames(("Piano", "Organ"), ("Keyboard",)))
     qtbot.waitUntil(lambda: dialog.all.findData("Organ") >= 0)
@@ -491,11 +497,40 @@ def test_outputs_are_chosen_for_all_voices_or_one(qtbot: QtBot, session: Session
     one.activated.emit(one.currentIndex())
     assert [t.port for t in session.score.tracks] == ["Piano", "Piano", "Organ", "Piano"]
     assert dialog.all.currentIndex() == -1
-    dialog.input.setCurrentIndex(dialog.input.findData("Keyboard"))
-    dialog.input.activated.emit(dialog.input.currentIndex())
+    offset, channel = (
+        dialog.findChild(QSpinBox, "offset_1"),
+        dialog.findChild(QSpinBox, "channel_3"),
+    )
+    assert offset is not None
+    assert channel is not None
+    offset.setValue(-35)
+    channel.setValue(12)
+    assert [t.offset for t in session.score.tracks] == [0, -35, 0, 0]
+    assert session.score.track(3).channel == 11
+
+    # Inputs, several at once, and whose clock.
+    assert links[0].of(playback.Listen) == [playback.Listen(())]
+    for name in ("Keyboard", OWN_INPUT):
+        (item,) = dialog.inputs.findItems(port_title(name), Qt.MatchFlag.MatchExactly)
+        item.setCheckState(Qt.CheckState.Checked)
+    assert links[0].of(playback.Listen)[-1] == playback.Listen(("Keyboard", OWN_INPUT))
+    assert links[0].of(playback.Thru)[-1].routes[0].port == "Piano"
+    dialog.thru.click()
+    assert links[0].of(playback.Thru)[-1] == playback.Thru()
     dialog.clock.click()
-    assert links[0].of(playback.Listen) == [playback.Listen("Keyboard")]
-    assert links[0].of(playback.SendClock) == [playback.SendClock(True)]
+    dialog.follow.setCurrentIndex(dialog.follow.findData("clock:Keyboard"))
+    dialog.follow.activated.emit(dialog.follow.currentIndex())
+    assert links[0].of(playback.Follow)[-1] == playback.Follow("clock:Keyboard")
+    links[0].emit(playback.Synced("clock:Keyboard", "locked", 99.96))
+    qtbot.waitUntil(lambda: "MIDI clock from Keyboard, 100.0 bpm" in dialog.sync.text())
+    assert links[0].of(playback.SendClock) == [playback.SendClock(False), playback.SendClock(True)]
     links[0].emit(playback.PortNames((), ()))
     qtbot.waitUntil(lambda: not player.outputs)
     assert dialog.all.findData("Organ") >= 0, "a port in use stays in the list when it is gone"
+
+    # Another day it is all as it was.
+    again = Rig(session, player, settings)
+    assert again.inputs == ("Keyboard", OWN_INPUT)
+    assert (again.thru, again.clock, again.follow) == (False, True, "clock:Keyboard")
+    settings.setValue("rig", "[not json")
+    assert Rig(session, player, settings).inputs == ()
