@@ -1,0 +1,479 @@
+"""The performance view: everything one needs on stage, large, and every bit of it on the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PySide6.QtCore import QKeyCombination, Qt, QTimer, Signal
+from PySide6.QtGui import (
+    QCloseEvent,
+    QHideEvent,
+    QKeyEvent,
+    QKeySequence,
+    QPalette,
+    QResizeEvent,
+    QShowEvent,
+)
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLayout, QVBoxLayout, QWidget
+
+from app import theme
+from app.dials import DIALS, HEAT, MODES, place
+from app.panels.performance_display import (
+    MOST_BARS,
+    SHOWN_BARS,
+    Band,
+    BeatDisplay,
+    ComingBars,
+    Headline,
+    Lamps,
+    Sentence,
+    coming_bars,
+)
+from app.panels.performance_sounds import KeysDialog, SoundsDialog, input_text, sounds_text
+from app.panels.performance_text import Painted
+from app.panels.performance_tiles import BigKey, Choice, Tile
+from app.performing import HINTS, TITLES, Performance
+from engine.staging import Mode, Quantum, View
+from models.score import Score, Track
+
+FRAME_MS = 16
+SHAPE = 0.625
+"""Letters are as high as in a view of 16:10, however narrow it is."""
+
+ROWS = {
+    "top": 0.264,
+    "lamps": 0.022,
+    "band": 0.094,
+    "sentence": 0.086,
+    "keys": 0.085,
+    "modes": 0.06,
+    "tiles": 0.188,
+}
+"""How high the rows are, as shares of the view's height; the coming bars get the rest."""
+
+CELLS: tuple[tuple[str, ...], ...] = (
+    (HEAT,),
+    ("density",),
+    ("register",),
+    ("bars",),
+    ("quantum",),
+    ("rest", "passes"),
+    ("late", "share"),
+    ("voice",),
+    ("input",),
+    ("sounds",),
+)
+"""Where the tiles are, row by row. Of two in one place the mode chooses."""
+COLUMNS = 5
+SYSTEM_LETTERS = 20
+"""How wide the system's tile is, in letters as those of the modes."""
+MUTATE_ONLY = ("passes", "share")
+
+NUMBERS: dict[str, Callable[[float], str]] = {
+    HEAT: lambda v: f"{v:.2f}",
+    "density": lambda v: f"{v:+.1f}".replace("-", "−") if v else "±0",
+    "register": lambda v: f"{v:+.0f} oct".replace("-", "−") if v else "±0",
+    "bars": lambda v: f"{v:.0f}",
+    "rest": lambda v: f"{v:g} beat{'s' * (v > 1)}",
+    "passes": lambda v: "every pass" if v == 1 else f"every {v:.0f}",
+    "share": lambda v: f"{v * 100:.0f} %",
+}
+"""How a dial's number reads."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What some keys do. `again`: while they are held down it is done again and again."""
+
+    keys: tuple[str, ...]
+    text: str
+    run: Callable[[PerformanceView], object]
+    again: bool = False
+
+
+def _turn(name: str, by: int) -> Callable[[PerformanceView], object]:
+    return lambda v: v.performance.step(name, by)
+
+
+COMMANDS: tuple[Command, ...] = (
+    *(
+        Command((str(i + 1),), TITLES[m], lambda v, m=m: v.performance.set_mode(m))  # type: ignore[misc]
+        for i, m in enumerate(MODES)
+    ),
+    Command(("G",), "Go", lambda v: v.performance.go()),
+    Command(("H",), "Halt; the beat goes on", lambda v: v.performance.halt()),
+    Command(("Space", "Return", "Enter"), "Pad: answer now", lambda v: v.performance.pad()),
+    Command(("K",), "Keep what was played", lambda v: v.performance.keep()),
+    Command(
+        ("Backspace", "Ctrl+."),
+        "Panic: silence everything",
+        lambda v: v.performance.panic(),
+    ),
+    Command(("P",), "Play or stop the music itself", lambda v: v.performance.player.toggle()),
+    Command(("Home",), "To the beginning", lambda v: v.performance.session.seek(0)),
+    Command(("]",), "Next system", lambda v: v.performance.step_system(1)),
+    Command(("[",), "System before", lambda v: v.performance.step_system(-1)),
+    Command(("Up",), "Bolder", _turn(HEAT, 1), True),
+    Command(("Down",), "Tamer", _turn(HEAT, -1), True),
+    Command(("Right",), "Denser", _turn("density", 1), True),
+    Command(("Left",), "Sparser", _turn("density", -1), True),
+    Command(("PgUp",), "An octave higher", _turn("register", 1)),
+    Command(("PgDown",), "An octave lower", _turn("register", -1)),
+    Command(("+", "="), "More bars", _turn("bars", 1), True),
+    Command(("-",), "Fewer bars", _turn("bars", -1), True),
+    Command(("Q",), "Changes by the bar or beat", lambda v: v.switch_quantum()),
+    Command(("R",), "A longer rest ends a phrase", _turn("rest", 1), True),
+    Command(("Shift+R",), "A shorter rest", _turn("rest", -1), True),
+    Command(("L",), "If late: vary, or repeat", lambda v: v.switch_late()),
+    Command(("N",), "More passes", _turn("passes", 1), True),
+    Command(("Shift+N",), "Fewer passes", _turn("passes", -1), True),
+    Command(("S",), "A larger share", _turn("share", 1), True),
+    Command(("Shift+S",), "A smaller share", _turn("share", -1), True),
+    Command(("V",), "Next voice to mutate", lambda v: v.performance.step_voice(1)),
+    Command(("Shift+V",), "Voice before", lambda v: v.performance.step_voice(-1)),
+    Command(("I",), "Next MIDI input", lambda v: v.step_input(1)),
+    Command(("Shift+I",), "MIDI input before", lambda v: v.step_input(-1)),
+    Command(("O",), "Where it sounds…", lambda v: v.show_sounds()),
+    Command(("Tab", "Shift+Tab"), "Next control; ← → turn it", lambda v: None),
+    Command(("F11", "F"), "Full screen", lambda v: v.toggle_full_screen()),
+    Command(("?", "F1"), "These keys", lambda v: v.show_keys()),
+    Command(("Esc",), "Back; what runs goes on", lambda v: v.back()),
+)
+"""Every key of the view."""
+
+
+def _portable(pressed: QKeyCombination) -> str:
+    return QKeySequence(pressed).toString()
+
+
+class PerformanceView(QWidget):
+    """A window of its own over `performance`, its letters readable at two metres (see `performance_text`).
+
+    `closed` when it goes; what runs goes on then.
+    """
+
+    performance: Performance
+    closed = Signal()
+
+    def __init__(self, performance: Performance, parent: QWidget | None = None) -> None:
+        super().__init__(parent, Qt.WindowType.Window)
+        self.performance = performance
+        self.setObjectName("performance")
+        self.setWindowTitle("On stage – Ricercar")
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setMinimumSize(640, 400)
+        self.resize(1280, 800)
+        ground = self.palette()
+        ground.setColor(QPalette.ColorRole.Window, theme.colour("field"))
+        self.setPalette(ground)
+        self.setAutoFillBackground(True)
+        self._keys = {QKeySequence(k).toString(): c for c in COMMANDS for k in c.keys}
+        self._strip: tuple[Score, tuple[Track, ...], list[tuple[int, int]], float] | None = None
+        self._told = ""
+        self._mode: Mode | None = None
+        self._keys_dialog: KeysDialog | None = None
+        self._sounds: SoundsDialog | None = None
+
+        self.beat, self.headline, self.lamps = BeatDisplay(), Headline(), Lamps()
+        self.band, self.coming, self.sentence = Band(), ComingBars(), Sentence()
+        self.pad_key = BigKey("pad", "Pad", "Space", "Answer now")
+        self.go_key = BigKey("go", "Go", "G", "Begin, or halt", "good")
+        self.keep_key = BigKey("keep", "Keep", "K", "Make it part of the piece: one undo step")
+        self.panic_key = BigKey("panic", "PANIC", "⌫", "Halt, and silence every port", "danger")
+        self.modes = {
+            m: Choice(f"mode_{m}", TITLES[m], str(i + 1), HINTS[m]) for i, m in enumerate(MODES)
+        }
+        self.system = Tile("system", "System", "[ ]", "Those that can do this mode")
+        self.tiles = {
+            name: Tile(name, title, keys, tip)
+            for name, title, keys, tip in (
+                (HEAT, "Temperature", "↑↓", "How bold the system is"),
+                ("density", "Density", "←→", "More notes or fewer"),
+                ("register", "Register", "Pg", "Octaves higher or lower"),
+                ("bars", "Bars", "+ −", "How long an answer is, or how far a stream is ahead"),
+                ("quantum", "Changes at", "Q", "Where a change may come"),
+                ("rest", "Rest", "R", "How long a rest ends your phrase"),
+                ("passes", "Passes", "N", "The loop changes after so many passes"),
+                ("late", "If late", "L", "What is heard while a model is late"),
+                ("share", "Share", "S", "How much of the notes is written anew"),
+                ("voice", "Voice", "V", "Which voice is written anew"),
+                ("input", "Listens to", "I", "The MIDI input you play on"),
+                ("sounds", "Sounds on", "O", "Port, channel and program of every part"),
+            )
+        }
+        self._lay_out()
+        self._connect()
+        self._timer = QTimer(self, interval=FRAME_MS)
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self.frame)
+        self.refresh()
+        self._show_view(performance.view)
+
+    # --- building ----------------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        top = QHBoxLayout()
+        top.addWidget(self.beat, 53)
+        top.addWidget(self.headline, 47)
+        keys, modes, tiles = QHBoxLayout(), QHBoxLayout(), QGridLayout()
+        for key in (self.pad_key, self.go_key, self.keep_key, self.panic_key):
+            keys.addWidget(key, 1)
+        for choice in self.modes.values():
+            modes.addWidget(choice, len(choice.title) + 4)
+        for index, names in enumerate(CELLS):
+            for name in names:
+                tiles.addWidget(self.tiles[name], index // COLUMNS, index % COLUMNS)
+            tiles.setColumnStretch(index % COLUMNS, 1)
+        self._rows: dict[str, QWidget] = {}
+        column = QVBoxLayout(self)
+        self._layouts = (column, top, keys, modes, tiles)
+        for layout in self._layouts[1:]:
+            layout.setContentsMargins(0, 0, 0, 0)
+        rows: tuple[tuple[str, QWidget | QLayout], ...] = (
+            ("top", top),
+            ("lamps", self.lamps),
+            ("band", self.band),
+            ("coming", self.coming),
+            ("sentence", self.sentence),
+            ("keys", keys),
+            ("modes", modes),
+            ("tiles", tiles),
+        )
+        for name, inside in rows:
+            if isinstance(inside, QWidget):
+                row = inside
+            else:
+                row = QWidget()
+                row.setLayout(inside)
+            self._rows[name] = row
+            column.addWidget(row, 1 if name == "coming" else 0)
+        modes.addWidget(self.system, SYSTEM_LETTERS)
+
+    def _connect(self) -> None:
+        performance, session = self.performance, self.performance.session
+        self.pad_key.pressed.connect(performance.pad)
+        self.go_key.pressed.connect(performance.toggle)
+        self.keep_key.pressed.connect(performance.keep)
+        self.panic_key.pressed.connect(performance.panic)
+        for mode, choice in self.modes.items():
+            choice.pressed.connect(lambda m=mode: performance.set_mode(m))
+        self.system.stepped.connect(performance.step_system)
+        for name, tile in self.tiles.items():
+            if name == HEAT or name in DIALS:
+                tile.stepped.connect(lambda by, n=name: performance.step(n, by))
+        self.tiles["quantum"].stepped.connect(self.switch_quantum)
+        self.tiles["late"].stepped.connect(self.switch_late)
+        self.tiles["voice"].stepped.connect(performance.step_voice)
+        self.tiles["input"].stepped.connect(self.step_input)
+        self.tiles["sounds"].stepped.connect(self.show_sounds)
+        performance.setting_changed.connect(self.refresh)
+        performance.rig.changed.connect(self.refresh)
+        performance.view_changed.connect(self._show_view)
+        performance.player.ports_changed.connect(self.refresh)
+        session.message.connect(self._say)
+        session.changed.connect(self._score_changed)
+        session.loop_changed.connect(self.frame)
+        session.playhead_changed.connect(self._follow)
+
+    @property
+    def bars(self) -> list[tuple[int, int]]:
+        """The bars shown as coming, as ticks [start, end)."""
+        return self._strip[2] if self._strip is not None else []
+
+    # --- showing -----------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Show how it is set."""
+        performance, setting = self.performance, self.performance.setting
+        dials = performance.dials
+        for mode, choice in self.modes.items():
+            choice.choose(mode is setting.mode)
+        if setting.mode is not self._mode:
+            self._mode = setting.mode
+            self._say("")
+        card = performance.card
+        self.system.show_value(card.name if card is not None else None)
+        for name in (HEAT, *DIALS):
+            dial = dials.get(name)
+            if dial is None:
+                self.tiles[name].show_value(None)
+            else:
+                value = performance.value(name)
+                self.tiles[name].show_value(NUMBERS[name](value), dial.share(value), dial.title)
+        self.tiles["quantum"].show_value(f"next {setting.quantum}")
+        mutates = setting.mode is Mode.MUTATE
+        late = "repeat" if setting.repeat else "vary"
+        self.tiles["late"].show_value(None if mutates else late)
+        for name in ("rest", "late", *MUTATE_ONLY):
+            self.tiles[name].setVisible((name in MUTATE_ONLY) == mutates)
+        voices = {t.id: t.name or "no name" for t in performance.session.score.tracks}
+        self.tiles["voice"].show_value(
+            (voices.get(setting.voice, "any") if setting.voice is not None else "any")
+            if mutates
+            else None
+        )
+        self.tiles["input"].show_value(input_text(performance.rig.inputs))
+        self.tiles["sounds"].show_value(sounds_text(setting.parts))
+        self.frame()
+
+    def frame(self) -> None:
+        """Show where the music is at this moment."""
+        performance, session = self.performance, self.performance.session
+        score, tick, playing = session.heard, max(session.playhead_tick(), 0.0), session.playing
+        there = place(score, tick)
+        self.beat.show_place(there, playing)
+        self.lamps.show_place(there, playing)
+        sync, view = performance.rig.synced, performance.view
+        bpm = sync.bpm if sync.source and sync.bpm > 0 else score.tempo.bpm(tick)
+        self.headline.say(TITLES[performance.mode], performance.card, bpm, sync, view.late)
+        count = min(max(SHOWN_BARS, int(view.ahead) + 2), MOST_BARS)
+        bars = coming_bars(score, tick, session.loop, count)
+        old = self._strip
+        same = old is not None and old[0] is score and old[1] is performance.laid
+        if old is None or not same or old[2:] != (bars, view.ahead):
+            self._strip = score, performance.laid, bars, view.ahead
+            self.coming.show_bars(score, bars, performance.laid, view.ahead)
+        self.coming.show_tick(tick, playing)
+
+    def _show_view(self, view: View) -> None:
+        self.band.show_view(view)
+        if view.sentence != self._told:
+            self._told = view.sentence
+            self._say(view.sentence)
+        go = ("Halt", "H", "warning") if view.running else ("Go", "G", "good")
+        self.go_key.show_title(*go)
+        self.frame()
+
+    def _say(self, sentence: str) -> None:
+        """Say something, or (nothing) what the mode does."""
+        self.sentence.say(sentence or HINTS[self.performance.mode], bool(sentence))
+
+    def _score_changed(self) -> None:
+        if self.isVisible():
+            self.refresh()
+
+    def _follow(self) -> None:
+        """Frames are drawn while it plays and can be seen."""
+        wanted = self.isVisible() and self.performance.session.playing
+        if wanted and not self._timer.isActive():
+            self._timer.start()
+        elif not wanted:
+            self._timer.stop()
+        self.frame()
+
+    def stop_frames(self) -> None:
+        """Draw no more frames by itself, until the playhead is told anew."""
+        self._timer.stop()
+
+    # --- what is done --------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Come to the front, over the window it belongs to, ready to play."""
+        over = self.parentWidget()
+        if over is not None and not self.isVisible():
+            self.setGeometry(over.window().geometry())
+        self.show()
+        self.raise_()
+        self.activateWindow()
+        self.setFocus()
+        self.performance.open()
+
+    def back(self) -> None:
+        """Leave the control that has the focus; else the view, which what runs outlives."""
+        if self.focusWidget() not in (None, self):
+            self.setFocus()
+        else:
+            self.close()
+
+    def switch_quantum(self) -> None:
+        """Let changes come at the next bar, or at the next beat."""
+        bar = self.performance.setting.quantum is Quantum.BAR
+        self.performance.set_quantum(Quantum.BEAT if bar else Quantum.BAR)
+
+    def switch_late(self) -> None:
+        """Let the last bar be repeated while a model is late, or varied."""
+        self.performance.set_repeat(not self.performance.setting.repeat)
+
+    def step_input(self, by: int) -> None:
+        """Listen to the next MIDI input: each, all, none."""
+        names = self.performance.player.inputs
+        choices: list[tuple[str, ...]] = [(), *((n,) for n in names)]
+        if len(names) > 1:
+            choices.append(tuple(names))
+        now = self.performance.rig.inputs
+        at = choices.index(now) if now in choices else 0
+        self.performance.rig.listen(choices[(at + by) % len(choices)])
+
+    def toggle_full_screen(self) -> None:
+        """Use the whole screen, or not."""
+        if self.isFullScreen():
+            self.showNormal()
+        else:
+            self.showFullScreen()
+
+    def show_sounds(self) -> None:
+        """Ask where every part sounds."""
+        if self._sounds is None:
+            self._sounds = SoundsDialog(self.performance, self)
+        self._sounds.open_fresh()
+
+    def show_keys(self) -> None:
+        """Show every key, or put them away again."""
+        if self._keys_dialog is None:
+            rows = [(self.keys_text(c), c.text) for c in COMMANDS]
+            self._keys_dialog = KeysDialog(rows, self)
+        self._keys_dialog.toggle(self._unit())
+
+    @staticmethod
+    def keys_text(command: Command) -> str:
+        """A command's keys as one reads them."""
+        native = QKeySequence.SequenceFormat.NativeText
+        return ", ".join(QKeySequence(k).toString(native) for k in command.keys)
+
+    # --- events ------------------------------------------------------------------------------------
+
+    def _unit(self) -> float:
+        return min(float(self.height()), self.width() * SHAPE)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        held = event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
+        key = Qt.Key(event.key())
+        command = self._keys.get(_portable(QKeyCombination(held, key)))
+        if command is None and not event.text().isalpha():
+            # Signs such as "?" and "+" need Shift on some keyboards, and not on others.
+            held &= ~Qt.KeyboardModifier.ShiftModifier
+            command = self._keys.get(_portable(QKeyCombination(held, key)))
+        if command is None:
+            super().keyPressEvent(event)
+        elif command.again or not event.isAutoRepeat():
+            command.run(self)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        unit = self._unit()
+        gap = round(0.0085 * unit)
+        for layout in self._layouts:
+            layout.setSpacing(gap)
+        self._layouts[0].setContentsMargins(2 * gap, gap, 2 * gap, 2 * gap)
+        for name, share in ROWS.items():
+            self._rows[name].setFixedHeight(round(share * unit))
+        for painted in self.findChildren(Painted):
+            painted.fit(unit)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._follow()
+        self.refresh()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._timer.stop()
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        super().closeEvent(event)
+        for dialog in (self._keys_dialog, self._sounds):
+            if dialog is not None:
+                dialog.hide()
+        if self.performance.view.running:
+            self.performance.session.message.emit("The performance goes on.")
+        self.closed.emit()
