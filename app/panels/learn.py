@@ -108,6 +108,7 @@ class _Row:
             for name in dict.fromkeys(["", *self._inputs(), control.device, *known]):
                 self.device.addItem(name or "Any device", name)
             self.device.setCurrentIndex(self.device.findData(control.device))
+        self.device.setToolTip(self.device.currentText())
         self.channel.setCurrentIndex(0 if control.channel is None else control.channel + 1)
         modes = self._controllers.modes(mapping)
         with QSignalBlocker(self.mode):
