@@ -3,21 +3,22 @@
 `run` is hosted by a process of its own in the program (see `engine.midi`), by a thread, or inline with a
 fake clock. It sleeps to absolute deadlines computed from an anchor (tick, moment) and the tempo map, so
 nothing drifts. It never opens a port, compiles a track or touches a pipe: all of that is done by others
-and arrives in the inbox. What sounds, and for whom, is kept by `engine.outputs`; how tracks and MIDI clock
-run along the beat, each with its own shift, by `engine.strands`; whose time is followed, by `engine.sync`.
+and arrives in the inbox. `engine.outputs` keeps what sounds, and for whom; `engine.beat` and `engine.strands` how
+tracks and MIDI clock run along the beat, each with its own shift; `engine.sync` follows somebody else's time.
 """
 
 from __future__ import annotations
 
 import math
-from array import array
-from collections.abc import Iterable
 from queue import SimpleQueue
 
 from engine import schedule
 from engine.beat import Beat
 from engine.clock import Clock
+from engine.clock_out import ClockOut
+from engine.following import Following, follower_of
 from engine.hands import Hands
+from engine.link import LINK, Link
 from engine.outputs import Outputs
 from engine.playback import (
     Command,
@@ -41,12 +42,14 @@ from engine.playback import (
     Seek,
     SendClock,
     Stop,
+    Synced,
     Tempo,
     Timing,
     Unload,
 )
-from engine.schedule import NOTE_OFF, NOTE_ON, PROGRAM
-from engine.strands import NEVER, PULSE, Course, Line, Pulses, Strand, Tempi
+from engine.sending import Sender
+from engine.strands import NEVER, Course, Line, Strand, Tempi
+from engine.sync import Begin, Halt, Locate, Order, Steer
 
 LEAD_NS = 5_000_000
 """Between *play* and the first note: time for programs and controllers to arrive first."""
@@ -54,20 +57,22 @@ LEAD_NS = 5_000_000
 GAP_NS = 1_000_000_000
 """Later than this (the process was suspended), the music goes on from where it was, without a rush."""
 
-CLOCK, START, CONTINUE, STOP, SONG_POSITION = b"\xf8", b"\xfa", b"\xfb", b"\xfc", 0xF2
-
-KEPT = 1 << 17
-"""How many latenesses are kept, the newest."""
-
 
 def run(
-    clock: Clock, inbox: SimpleQueue[Command], ports: Ports, outbox: SimpleQueue[Event]
+    clock: Clock,
+    inbox: SimpleQueue[Command],
+    ports: Ports,
+    outbox: SimpleQueue[Event],
+    link: Link | None = None,
 ) -> None:
     """Obey the commands in `inbox` until Quit; what there is to tell goes to `outbox`.
 
+    While somebody else's time is followed, it is their start that begins: *play* joins what plays already, else
+    it waits for that; *stop* stops here alone, but for Ableton Link, where both are for everyone.
+
     However it ends, all notes have been ended.
     """
-    transport = _Transport(clock, ports, outbox)
+    transport = _Transport(clock, ports, outbox, link)
     try:
         while True:
             due = transport.due()
@@ -86,7 +91,9 @@ def run(
 
 
 class _Transport:
-    def __init__(self, clock: Clock, ports: Ports, outbox: SimpleQueue[Event]) -> None:
+    def __init__(
+        self, clock: Clock, ports: Ports, outbox: SimpleQueue[Event], link: Link | None
+    ) -> None:
         self._clock = clock
         self._keeper = ports
         self._outbox = outbox
@@ -96,12 +103,12 @@ class _Transport:
         self._wanted: frozenset[str] = frozenset()
         self._beat = Beat()
         self._lines: dict[int, Line] = {}
-        self._pulses: list[Pulses] = []
-        self._send_clock = False
+        self._clock_out = ClockOut(self._out)
+        self._sender = Sender(clock, self._beat, self._out, self._hands, self._clock_out)
+        self._following: Following | None = None
+        self._link = link
         self._due: int | None = None  # when something is to be done next; None: to be found out
         self._told: list[Event] = []
-        self._late = array("q")
-        self._late_at = 0
 
     # What is due
 
@@ -112,6 +119,8 @@ class _Transport:
             self._beat.plan(strands)
             self._find_due(strands)
         due = min(NEVER if self._due is None else self._due, self._hands.due)
+        if self._following is not None:
+            due = min(due, self._following.due)
         return due if due != NEVER else None
 
     def _find_due(self, strands: list[Strand]) -> None:
@@ -120,11 +129,13 @@ class _Transport:
             self._due = min(self._due, min((s.due for s in strands), default=NEVER))
 
     def _strands(self) -> list[Strand]:
-        return [*self._pulses, *self._lines.values()]
+        return [*self._clock_out.strands, *self._lines.values()]
 
     def advance(self, deadline: int) -> None:
         """Do what is due at that moment."""
         self._hands.lift(deadline)
+        if self._following is not None and self._following.due <= deadline:
+            self._poll(self._following, self._clock.now())
         if self._due is None or self._due > deadline:
             return
         beat, strands = self._beat, self._strands()
@@ -139,71 +150,11 @@ class _Transport:
             beat.plan(strands)
         elif beat.end_due <= deadline:
             beat.ended = True
-        ons: list[tuple[int, Line, bytes]] = []
-        for strand in strands:
-            if strand.due <= deadline:
-                self._step(strand, deadline, ons)
-        for moment, line, message in ons:
-            self._out.strike(line.track, line.port, message, moment)
-            self._note_lateness(moment)
+        self._sender.advance(strands, deadline)
         if beat.ended and all(strand.ended for strand in strands):
             self._stop(beat.until if beat.until is not None else beat.position(deadline))
         else:
             self._find_due(strands)
-
-    def _step(self, strand: Strand, deadline: int, ons: list[tuple[int, Line, bytes]]) -> None:
-        """Let a strand turn or end, and send what belongs at one tick; note-ons are left to the caller, as
-        they come after everybody's note-offs."""
-        while strand.due <= deadline and strand.deed != "events":
-            if strand.deed == "turn":
-                turn = strand.turns.popleft()
-                strand.course, strand.laps = turn.course.later(strand.offset), turn.laps
-                if turn.jump:
-                    self._jump(strand, turn.course.tick, strand.course.at)
-            elif strand.deed == "jump":
-                self._beat.jumped(strand)
-                self._jump(strand, strand.course.tick, strand.course.at)
-            else:
-                strand.ended = True
-                self._end(strand, strand.due + strand.lead)
-            self._beat.plan([strand])
-        if strand.due <= deadline:
-            tick, moment = strand.next, strand.due + strand.lead
-            if isinstance(strand, Line):
-                ons.extend((moment, strand, message) for message in strand.strikes)
-                strand.strikes = []
-                self._send(strand, tick, moment, ons)
-            elif isinstance(strand, Pulses):
-                strand.tick += PULSE
-                self._to_all(CLOCK, strand.lead, moment)
-            strand.done = tick + 1
-            self._beat.plan([strand])
-
-    def _send(self, line: Line, tick: int, moment: int, ons: list[tuple[int, Line, bytes]]) -> None:
-        cursor = line.cursor
-        while cursor < line.count and line.ticks[cursor] == tick:
-            at = 4 * cursor
-            message = bytes(line.messages[at : at + line.messages[at + 3]])
-            cursor += 1
-            kind = message[0] & 0xF0
-            if kind == NOTE_ON:
-                ons.append((moment, line, message))
-                continue
-            if kind == NOTE_OFF:
-                self._out.lift(line.track, (line.port, message[0] & 0x0F, message[1]), moment)
-            elif kind != PROGRAM or not self._out.has(line.port, message):
-                # Old gear falls silent while it changes programs, even to the one it has.
-                self._out.control(line.port, message, moment)
-            self._note_lateness(moment)
-        line.cursor = cursor
-
-    def _note_lateness(self, moment: int) -> None:
-        late = max(self._clock.now() - moment, 0)
-        if len(self._late) < KEPT:
-            self._late.append(late)
-        else:
-            self._late[self._late_at % KEPT] = late
-        self._late_at += 1
 
     def tell(self) -> None:
         """Pass on what there is to tell. Not done at once: it wakes a thread, and notes come first."""
@@ -225,6 +176,9 @@ class _Transport:
             case LetGo(source):
                 self._hands.let_go(source)
                 return
+            case Timing() | Linked():
+                self._heard(command, now)
+                return
             case Load() | Unload() | Tempo() | Loop() | SendClock():
                 self._catch_up(now)
         self._due = None
@@ -234,41 +188,47 @@ class _Transport:
             case Unload(track):
                 line = self._lines.pop(track, None)
                 if line is not None:
-                    self._silence(line, now)
+                    self._sender.silence(line, now)
                 self._want()
             case Tempo(tempo):
                 self._beat.tempi = Tempi(tempo)
-                self._go_on(now)
+                if self._following is None or not self._beat.course.bpm:
+                    self._go_on(now)
+                if self._following is not None and self._link is not None:
+                    self._link.lead(bpm=self._beat.tempi.bpm(self._beat.position(now)))
             case Play(tick, until):
                 self._beat.until = until
-                self._start(self._beat.position(now) if tick is None else max(tick, 0), now)
+                self._play(self._beat.position(now) if tick is None else max(tick, 0), now)
             case Stop():
                 self._stop(self._beat.position(now))
+                if self._following is not None and self._link is not None:
+                    self._link.lead(playing=False)
             case Seek(tick):
-                if self._beat.playing:
+                if self._beat.playing and self._following is not None:
+                    self._seek(self._following, max(tick, 0), now)
+                elif self._beat.playing:
                     self._start(max(tick, 0), now)
                 else:
                     self._rest(max(tick, 0), now)
             case Loop():
                 self._set_loop(command, now)
             case SendClock(on):
-                if on != self._send_clock:
-                    self._stop_clock()
-                    self._send_clock = on
-                    self._start_clock(now)
+                if on != self._clock_out.on:
+                    self._clock_out.stop(now)
+                    self._clock_out.on = on
+                    self._clock_out.start(self._beat, now)
             case Panic():
                 self._out.panic()
                 self._hands.forget()
             case Report():
-                self._told.append(Lateness(self._late.tobytes()))
-                self._late, self._late_at = array("q"), 0
+                self._told.append(Lateness(self._sender.lateness()))
             case PortOpened(name, port, again):
                 self._opened(name, port, again, now)
             case PortLost(name):
                 self._leave(name)
                 self._lost(name)
-            case Follow() | Timing() | Linked() | Quit():
-                pass
+            case Follow(source):
+                self._follow(source, now)
 
     def _catch_up(self, now: int) -> None:
         """Do what fell due while this thread was kept waiting: for the new order of things it would lie in
@@ -304,7 +264,7 @@ class _Transport:
             self._out.raise_pedals(old.pedals - line.pedals - self._hands.pedals, now + lead)
         self._lines[load.track] = line
         self._want()
-        self._chase(line, schedule.chase(line.table, line.done), now + lead)
+        self._sender.chase(line, schedule.chase(line.table, line.done), now + lead)
         if self._beat.loop:
             line.prepare(self._beat.loop.start)
 
@@ -320,31 +280,37 @@ class _Transport:
                 before, done = strand.laps, strand.done
                 self._beat.place(strand, now)
                 if strand.laps != before or before > self._beat.laps:
-                    self._jump(strand, strand.position(now), now + strand.lead)
+                    self._sender.jump(strand, strand.position(now), now + strand.lead)
                 else:
                     strand.done = done
 
     # The beat
 
-    def _start(self, tick: float, now: int) -> None:
-        """Play on from `tick`, as soon as the strand that must be earliest can."""
-        self._stop_clock()
+    def _start(
+        self, tick: float, now: int, at: int | None = None, bpm: float = 0.0, rate: float = 1.0
+    ) -> None:
+        """Play on from `tick`: at the moment `at`, which may be too soon for strands that are to be early (what
+        they missed, they play at once), or else as soon as all are ready."""
+        self._clock_out.stop(now)
         for line in self._lines.values():
-            self._silence(line, now)
-        early = max((-line.lag for line in self._lines.values()), default=0)
-        self._beat.start(tick, now + LEAD_NS + max(early, 0))
-        self._start_clock(now)
+            self._sender.silence(line, now)
+        self._beat.start(tick, self._soon(now) if at is None else at, bpm, rate)
+        self._clock_out.start(self._beat, now)
         for line in self._lines.values():
             line.start(self._beat.course, 0)
-            self._jump(line, tick, now + line.lead)
+            self._sender.jump(line, tick, now + line.lead)
         self._due = None
         self._told.append(self._beat.anchor)
 
+    def _soon(self, now: int) -> int:
+        early = max((-line.lag for line in self._lines.values()), default=0)
+        return now + LEAD_NS + max(early, 0)
+
     def _stop(self, tick: float) -> None:
-        self._stop_clock()
         now = self._clock.now()
+        self._clock_out.stop(now)
         for line in self._lines.values():
-            self._silence(line, now)
+            self._sender.silence(line, now)
         self._rest(tick, now)
 
     def _rest(self, tick: float, now: int) -> None:
@@ -361,77 +327,91 @@ class _Transport:
         at = max(now, self._beat.course.at)
         self._turn(Course(self._beat.tempi, self._beat.position(now), at), now)
 
-    def _turn(self, course: Course, now: int, *, jump: bool = False) -> None:
+    def _turn(self, course: Course, now: int, *, jump: bool = False, tell: bool = True) -> None:
         self._due = None
+        if jump and self._following is not None:
+            self._following.shift += self._beat.loop.end - self._beat.loop.start
         for strand in self._beat.turn(course, now, self._strands(), jump=jump):
-            self._jump(strand, self._beat.loop.start, strand.course.at)
-        self._told.append(self._beat.anchor)
-
-    def _jump(self, strand: Strand, tick: float, moment: int) -> None:
-        """Have a strand play on from `tick`: end what it holds, set up and strike what is in force there."""
-        if isinstance(strand, Pulses):
-            self._to_all(STOP, strand.lead, moment - strand.early)
-            self._locate(strand, tick, moment - strand.early)
-        elif isinstance(strand, Line):
-            self._out.end_notes_of(strand.track, moment=moment)
-            self._out.raise_pedals(strand.pedals - self._hands.pedals, moment)
-            strand.go(math.ceil(tick))
-            controls, strikes = strand.prepare(tick)
-            self._chase(strand, controls, moment)
-            strand.strikes = list(strikes)
-
-    def _end(self, strand: Strand, moment: int) -> None:
-        if isinstance(strand, Pulses):
-            self._to_all(STOP, strand.lead, moment)
-        elif isinstance(strand, Line):
-            self._out.end_notes_of(strand.track, moment=moment)
-            self._out.raise_pedals(strand.pedals - self._hands.pedals, moment)
-
-    def _silence(self, line: Line, now: int) -> None:
-        """End what a track holds, after what has been handed over already."""
-        self._out.end_notes_of(line.track, moment=now + line.lead)
-        self._out.raise_pedals(line.pedals - self._hands.pedals, now + line.lead)
+            self._sender.jump(strand, self._beat.loop.start, strand.course.at)
+        if tell:
+            self._told.append(self._beat.anchor)
 
     def close(self) -> None:
         """End everything."""
-        self._stop_clock()
+        self._clock_out.stop(self._clock.now())
         self._out.end_all_notes()
 
-    # MIDI clock
+    # Somebody else's time
 
-    def _start_clock(self, now: int) -> None:
-        """Tell slaves where the next clock counts from."""
-        if not self._send_clock or not self._beat.playing:
-            return
-        self._pulses = [
-            Pulses(lead) for lead in {self._out.lead_ns(n) for n in self._out.names if n}
-        ]
-        for pulses in self._pulses:
-            self._beat.place(pulses, now)
-            self._locate(pulses, pulses.done, now + pulses.lead)
-        self._due = None
-
-    def _locate(self, pulses: Pulses, tick: float, moment: int) -> None:
-        sixteenths = pulses.go(math.ceil(tick))
-        if sixteenths == 0:
-            self._to_all(START, pulses.lead, moment)
+    def _follow(self, source: str, now: int) -> None:
+        follower = follower_of(source, self._beat.tempi.bpm(self._beat.position(now)))
+        if self._link is not None:
+            self._link.want(source == LINK)
+        self._following = None if follower is None else Following(source, follower)
+        if self._following is None:
+            if self._beat.course.bpm or self._beat.course.rate != 1:
+                self._go_on(now)
+            self._told.append(Synced(source, "own", 0.0))
         else:
-            position = min(sixteenths, 0x3FFF)
-            self._to_all(bytes((SONG_POSITION, position & 127, position >> 7)), pulses.lead, moment)
-            self._to_all(CONTINUE, pulses.lead, moment)
+            self._told.extend(self._following.tell(now))
 
-    def _stop_clock(self) -> None:
-        now = self._clock.now()
-        for pulses in self._pulses:
-            if not pulses.ended:
-                self._to_all(STOP, pulses.lead, now + pulses.lead)
-        self._pulses = []
+    def _heard(self, command: Timing | Linked, now: int) -> None:
+        following = self._following
+        if following is None or not following.hears(command):
+            return
+        self._catch_up(now)
+        for order in following.hear(command):
+            self._carry_out(following, order, now)
+        self._told.extend(following.tell(now))
 
-    def _to_all(self, message: bytes, lead: int, moment: int) -> None:
-        """To every output that wants its messages that early."""
-        for name in self._out.names:
-            if name and self._out.lead_ns(name) == lead:  # the built-in synth has no use for it
-                self._out.send(name, message, moment)
+    def _poll(self, following: Following, now: int) -> None:
+        if following.settle_due <= now:
+            self._turn(following.settled(self._beat, now), now)
+        for order in following.follower.poll(now):
+            self._carry_out(following, order, now)
+        self._told.extend(following.tell(now))
+
+    def _carry_out(self, following: Following, order: Order, now: int) -> None:
+        match order:
+            case Begin():
+                tick = following.begin(self._beat, order)
+                course = following.course(self._beat, order)
+                self._start(tick, now, order.at, course.bpm, course.rate)
+            case Steer():
+                if self._beat.playing:
+                    course, jump = following.steer(self._beat, order, now)
+                    if jump:
+                        self._start(course.tick, now, course.at, course.bpm, course.rate)
+                    else:
+                        self._turn(course, now, tell=following.strayed(self._beat, course, now))
+            case Locate():
+                tick = following.begin(self._beat, order)
+                if not self._beat.playing:
+                    self._rest(tick, now)
+            case Halt():
+                if self._beat.playing:
+                    self._stop(self._beat.position(now))
+
+    def _play(self, tick: float, now: int) -> None:
+        following = self._following
+        if following is None:
+            self._start(tick, now)
+            return
+        if not self._beat.playing:
+            self._rest(tick, now)
+            begin = following.follower.join(tick, now)
+            if begin is not None:
+                self._carry_out(following, begin, now)
+            if self._link is not None:
+                self._link.lead(playing=True)
+        else:
+            self._seek(following, tick, now)
+
+    def _seek(self, following: Following, tick: float, now: int) -> None:
+        """Go where the source's beat falls, nearest to `tick`."""
+        at, course = self._soon(now), self._beat.course
+        tick = following.seek(course.position(at), tick)
+        self._start(tick, now, at, course.bpm, course.rate)
 
     # Ports
 
@@ -450,8 +430,8 @@ class _Transport:
         self._out.add(name, port)
         if again:
             self._out.silence(name)
-        self._stop_clock()
-        self._start_clock(now)
+        self._clock_out.stop(now)
+        self._clock_out.start(self._beat, now)
         lead = self._out.lead_ns(name)
         for line in self._lines.values():
             if line.port != name:
@@ -461,17 +441,12 @@ class _Transport:
                 if self._beat.playing:
                     self._beat.place(line, now)
                     line.go(line.done)
-            self._chase(line, schedule.chase(line.table, line.position(now)), now + lead)
+            self._sender.chase(line, schedule.chase(line.table, line.position(now)), now + lead)
         self._told.append(PortBack(name))
 
     def _leave(self, name: str) -> None:
-        if any(not p.ended and p.lead == self._out.lead_ns(name) for p in self._pulses) and name:
-            self._out.send(name, STOP)
+        self._clock_out.leave(name)
         self._out.leave(name)
 
     def _lost(self, name: str) -> None:
         self._told.append(PortLost(name))
-
-    def _chase(self, line: Line, controls: Iterable[bytes], moment: int) -> None:
-        # Pedals stay up while nothing plays.
-        self._out.chase(line.port, controls, pedals=self._beat.playing, moment=moment)
