@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 
 from app.capture import Capture, Version
 from app.composer import bars_text
-from app.panels.common import Elided, button, label, mark, spin_text
+from app.panels.common import Elided, button, label, spin_text
 from app.panels.flow import Flow
 from app.panels.lanes import Lanes
 from app.panels.pathform import choice
@@ -48,6 +48,12 @@ PLACES = (
     ("At the playhead's bar", Place.PLAYHEAD),
     ("After the music", Place.END),
 )
+FREE_PLACES = (("At the playhead's bar", Place.PLAYED), ("After the music", Place.END))
+"""What was played without the transport was played nowhere."""
+
+TALL_PX = 26
+"""The height of what stands in a row."""
+
 OWN, NEW = "own", "new"
 TEMPI = (("The piece's tempo", False), ("The player's tempo", True))
 
@@ -161,8 +167,6 @@ class CapturePanel(QWidget):
         self.keep_buttons = tuple(self._keep_button(k) for k in range(2))
         self.into = choice([], "Where a take goes")
         self.place = choice([], "At which bars")
-        for text, place in PLACES:
-            self.place.addItem(text, place)
         self.over = QCheckBox("Replace")
         self.over.setObjectName("capture_over")
         self.over.setToolTip(
@@ -193,8 +197,6 @@ class CapturePanel(QWidget):
 
     def _keep_button(self, lane: int) -> QPushButton:
         made = button("Keep", f"keep_{VERSIONS[lane]}", "Put it into the piece (Return)")
-        if lane:
-            mark(made, "primary")
         return made
 
     def _lay(self) -> None:
@@ -205,7 +207,10 @@ class CapturePanel(QWidget):
         ):
             flow = Flow(room)
             for widget in widgets:
+                widget.setFixedHeight(TALL_PX)
                 flow.addWidget(widget)
+                if isinstance(widget, QComboBox):
+                    widget.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         middle = QGridLayout()
         middle.setContentsMargins(0, 0, 0, 0)
         middle.setHorizontalSpacing(8)
@@ -228,7 +233,9 @@ class CapturePanel(QWidget):
         where = QWidget()
         flow = Flow(where)
         for widget in (self.into, self.place, self.over, self.latency, self.keep_both):
+            widget.setFixedHeight(TALL_PX)
             flow.addWidget(widget)
+        self.into.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         foot = QHBoxLayout()
         foot.addWidget(self.told, 1)
         foot.addWidget(self.have)
@@ -338,6 +345,10 @@ class CapturePanel(QWidget):
         self.source.setVisible(len(inputs) > 1)
         self.tempo.setVisible(made is not None and not made.playing)
         self.tempo.setItemText(1, self._own_tempo())
+        with QSignalBlocker(self.tempo):
+            self.tempo.setCurrentIndex(int(wish.own_tempo))
+        free = made is not None and not made.playing
+        refill(self.place, FREE_PLACES if free else PLACES, wish.place)
         with QSignalBlocker(self.hold):
             self.hold.setChecked(not capture.following)
         self.lanes.show_take(made, score.meter, capture.quantise.grid)
