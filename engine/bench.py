@@ -11,6 +11,7 @@ BENCHMARKS = {
     "gibbs": "models.bench_gibbs:run",
     "latent": "models.bench_latent:run",
     "midi": "engine.bench_midi:run",
+    "soak": "engine.bench_soak:run",
     "roll": "app.bench_roll:run",
     "systems": "models.bench_systems:run",
     "start": "app.bench_start:run",
