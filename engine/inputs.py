@@ -118,10 +118,14 @@ class Hearing:
         with self._lock:
             self._router.forget()
 
-    def heard(self, source: str, data: Sequence[int]) -> None:
-        """`data` came in from `source`. Whatever it is, nothing is raised."""
-        now = self._clock.now()
+    def heard(self, source: str, data: Sequence[int], at: int | None = None) -> list[Live]:
+        """`data` came in from `source`, at the moment `at` (None: now). Whatever it is, nothing is raised.
+
+        What comes back has been put into the transport's inbox.
+        """
+        now = self._clock.now() if at is None else at
         message = whole(data)
+        lives: list[Live] = []
         if message is not None:
             if message[0] >= 0xF0:
                 kind, name = self._follow
@@ -133,7 +137,7 @@ class Hearing:
                     self._inbox.put(Timing(now, message, source))
             elif source in self._listened:
                 with self._lock:
-                    self._send(self._router.message(source, message))
+                    lives = self._send(self._router.message(source, message))
                 played = Played(now, message, source)
                 if self.waiting.put(played):
                     self._outbox.put(played)
@@ -146,12 +150,16 @@ class Hearing:
                     " with is left out, until it calms down."
                 )
             )
+        return lives
 
-    def _send(self, lives: Iterable[Live]) -> None:
+    def _send(self, lives: Iterable[Live]) -> list[Live]:
+        sent: list[Live] = []
         for live in lives:
             # Never a note-off: what has begun must end.
             if live.message[0] & 0xF0 == NOTE_OFF or self._inbox.qsize() < MOST_WAITING:
                 self._inbox.put(live)
+                sent.append(live)
+        return sent
 
     def _release(self, source: str) -> None:
         self._send(self._router.release(source))
@@ -162,7 +170,7 @@ class Input:
     """An input opened with python-rtmidi; `heard(bytes)` is called in a thread of the system's MIDI."""
 
     def __init__(
-        self, api: int, client: str, name: str, index: int | None, heard: Callable[[Any], None]
+        self, api: int, client: str, name: str, index: int | None, heard: Callable[[Any], object]
     ) -> None:
         """Connect to the input at `index`, or offer a virtual port when it is None. OSError on failure."""
         self._in = rtmidi.MidiIn(api, name=client)

@@ -250,7 +250,7 @@ class Keeper:
         self._lost: set[str] = set()
         self._listened: frozenset[str] = frozenset()
         self._followed = ""
-        self._inputs: dict[str, Input] = {}
+        self._inputs: dict[str, Any] = {}
         self._input_marks: dict[str, str] = {}
         self._inputs_lost: set[str] = set()
         self._names: tuple[tuple[str, ...], tuple[str, ...]] | None = None
@@ -372,11 +372,11 @@ class Keeper:
                     self._outbox.put(Notice(problem))
             elif self._listing is not None and name.startswith(VIRTUAL):
                 if sys.platform != "win32":  # it knows no virtual ports
-                    port = self._new(name.removeprefix(VIRTUAL), None)
+                    port = self._new(name, name.removeprefix(VIRTUAL), None)
             elif self._listing is not None:
                 index = seen.locate(name, {mark: n for n, mark in self._marks.items()})
                 if index is not None:
-                    port = self._new(seen.names[index], index)
+                    port = self._new(name, seen.names[index], index)
                     self._marks[name] = seen.marks[index]
         except OSError:
             port = None
@@ -389,12 +389,12 @@ class Keeper:
         elif name not in self._lost:
             self._lose(name)
 
-    def _new(self, name: str, index: int | None) -> Any:
-        """The output at `index`, or a virtual port of that name."""
+    def _new(self, name: str, title: str, index: int | None) -> Any:
+        """The output at `index`, called `title`, or a virtual port of that title."""
         if self._jack is not None:
-            return self._jack.open(name, None if index is None else name)
+            return self._jack.open(name, title, None if index is None else title)
         assert self._listing is not None
-        return RtMidiPort(self._listing.api, name, index)
+        return RtMidiPort(self._listing.api, title, index)
 
     def _lose(self, name: str) -> None:
         self._open.pop(name, None)
@@ -420,17 +420,15 @@ class Keeper:
 
     def _try_input(self, name: str, seen: Seen) -> None:
         """Open an input if it is there."""
-        port: Input | None = None
-        heard = partial(self.hearing.heard, name)
+        port: Any = None
         with contextlib.suppress(OSError):
             if self._listing is not None and name.startswith(VIRTUAL):
                 if sys.platform != "win32":
-                    title = name.removeprefix(VIRTUAL)
-                    port = Input(self._listing.api, CLIENT, title, None, heard)
+                    port = self._new_input(name, name.removeprefix(VIRTUAL), None)
             elif self._listing is not None:
                 index = seen.locate(name, {mark: n for n, mark in self._input_marks.items()})
                 if index is not None:
-                    port = Input(self._listing.api, f"{CLIENT} in", name, index, heard)
+                    port = self._new_input(name, seen.names[index], index)
                     self._input_marks[name] = seen.marks[index]
         if port is not None:
             port.tell_time(name == self._followed)
@@ -439,6 +437,15 @@ class Keeper:
             self._outbox.put(InputBack(name))
         elif name not in self._inputs_lost:
             self._lose_input(name)
+
+    def _new_input(self, name: str, title: str, index: int | None) -> Any:
+        """The input at `index`, called `title`, or a virtual port of that title."""
+        heard = partial(self.hearing.heard, name)
+        if self._jack is not None:
+            return self._jack.listen(title, None if index is None else title, heard)
+        assert self._listing is not None
+        client = CLIENT if index is None else f"{CLIENT} in"
+        return Input(self._listing.api, client, title, index, heard)
 
     def _lose_input(self, name: str) -> None:
         self._inputs.pop(name, None)
