@@ -265,10 +265,6 @@ class Controllers(QObject):
         released = gesture.control.source is Source.NOTE and not gesture.share
         return mapping is not None and not released
 
-    def heard(self, number: int, value: int) -> None:
-        """A controller of an unknown input has been moved to a value, both 0–127."""
-        self.receive(bytes((0xB0, number, value)))
-
     def _find(self, control: Control) -> Mapping | None:
         near = self._by_number.get((control.source, control.number), ())
         return next((m for m in near if m.control.covers(control)), None)
