@@ -95,13 +95,16 @@ class Following:
     def steer(self, beat: Beat, order: Steer, now: int) -> tuple[Course, bool]:
         """The beat's next course, and whether to jump there."""
         course = self.course(beat, order)
-        here, there = beat.course.position(now), course.position(max(now, order.at))
+        here, there = beat.course.along(now), course.along(now)
         if not self.joined:  # it played already when it began to follow
             quantum = self.follower.quantum
             self.shift = round((there - here) / quantum) * quantum if quantum else 0.0
             self.joined = True
             course = self.course(beat, order)
-            there = course.position(max(now, order.at))
+            there = course.along(now)
+        if now < beat.course.at:  # it has still to begin
+            tick = beat.course.tick
+            return course.jumped(tick, course.moment(tick)), False
         off = there - here
         bpm = course.bpm or beat.tempi.bpm(here) * course.rate
         self.settle_due = NEVER

@@ -73,8 +73,10 @@ class Course:
 
     def position(self, now: int) -> float:
         """The tick at the moment `now`; its first one before `at`."""
-        if now <= self.at:
-            return self.tick
+        return self.tick if now <= self.at else self.along(now)
+
+    def along(self, now: int) -> float:
+        """The tick at the moment `now`, as if it had always gone like that."""
         if self.bpm:
             return self.tick + (now - self.at) * self.bpm * PPQ / 60e9
         return self.tempi.ticks(self._second + (now - self.at) * 1e-9 * self.rate)

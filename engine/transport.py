@@ -195,7 +195,7 @@ class _Transport:
                 if self._following is None or not self._beat.course.bpm:
                     self._go_on(now)
                 if self._following is not None and self._link is not None:
-                    self._link.lead(bpm=self._beat.tempi.bpm(self._beat.position(now)))
+                    self._link.lead(bpm=round(self._beat.tempi.bpm(self._beat.position(now)), 2))
             case Play(tick, until):
                 self._beat.until = until
                 self._play(self._beat.position(now) if tick is None else max(tick, 0), now)
@@ -362,6 +362,9 @@ class _Transport:
         self._catch_up(now)
         for order in following.hear(command):
             self._carry_out(following, order, now)
+        if self._beat.playing and not following.joined and following.follower.state == "locked":
+            # It played in its own time so far: have the source count from where it is.
+            following.follower.join(self._beat.position(now), now)
         self._told.extend(following.tell(now))
 
     def _poll(self, following: Following, now: int) -> None:
