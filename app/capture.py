@@ -10,10 +10,11 @@ from enum import StrEnum
 import numpy as np
 from PySide6.QtCore import QObject, QSettings, QTimer, Signal
 
+from app.composer import bars_text
 from app.session import Session, Trial
 from engine import edits
 from engine.capture import Recorder, Stretch, Take, take
-from engine.capture_bars import Wish
+from engine.capture_bars import Place, Wish
 from engine.document import Change, Document
 from engine.playback import Anchor, Played
 from engine.quantising import GRIDS, Quantise
@@ -112,11 +113,12 @@ class Capture(QObject):
 
     `changed` follows everything that can be read here; `have(seconds, notes)` tells how much is remembered.
     While it is `following`, `made` is what was played last; to hear it or to `catch` it holds it still.
-    `stop_asked` is for the transport. `bound` names the controllers that move things of the program.
+    `kept(sentence)` says what was kept and where. `stop_asked` is for the transport. `bound` names the controllers that move things of the program.
     """
 
     changed = Signal()
     have = Signal(float, int)
+    kept = Signal(str)
     stop_asked = Signal()
 
     def __init__(
@@ -270,7 +272,8 @@ class Capture(QObject):
         self.changed.emit()
 
     def _document(self, change: Change) -> None:
-        if self._watched and change.committed and (change.tempo or change.meter):
+        moved = change.tempo or change.meter or self.wish.place is Place.END
+        if self._watched and change.committed and moved:
             self.refresh()
 
     # --- hearing -------------------------------------------------------------------------------------
@@ -392,4 +395,7 @@ class Capture(QObject):
         if not session.commit(f"Keep {bars} bar{'s' * (bars != 1)} {how}", score):
             return False
         self.follow()
+        notes = len(music(made, version)[0])
+        where = bars_text(score, made.start, made.end)
+        self.kept.emit(f"Kept {notes} note{'s' * (notes != 1)} in {where}.")
         return True

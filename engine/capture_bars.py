@@ -100,7 +100,7 @@ class Part:
 
     def meant(self) -> npt.NDArray[np.int64]:
         """The pass of a loop each note was meant for."""
-        return np.asarray(self.run.places(self.rows[:, ON] + EARLY_NS)[1])
+        return self.run.passes(self.rows[:, ON] + EARLY_NS)
 
 
 def _bar(meter: MeterMap, tick: float) -> int:
@@ -176,27 +176,27 @@ def _controls(rows: Rows, tick: Places, start: float, end: float) -> Controls:
 def timed(part: Part, controls: Rows, wish: Wish, score: Score, playhead: int) -> Passage:
     """What was played along with the transport, at the ticks it was played at."""
     run, rows, meter = part.run, part.rows, score.meter
-    laid, lap = run.places(rows[:, ON])
-    ends, _ = run.places(rows[:, OFF])
-    turned, turned_lap = run.places(controls[:, AT])
+    laid, lap = run.places(rows[:, ON]), run.passes(rows[:, ON])
+    ends = run.places(rows[:, OFF])
+    turned, turned_lap = run.places(controls[:, AT]), run.passes(controls[:, AT])
     meant = part.meant()
     tempo = run.tempo_at(int(rows[-1, ON]))
     cycle = run.cycle
     early = float(tempo.ticks(tempo.second(laid[-1]) + EARLY_NS * 1e-9)) - laid[-1]
     if wish.passes is Passes.UNROLLED:
         top = float(laid.max())
-        lines = _lines(run, meter, top, wish.bars)
+        lines = _lines(run, meter, top + early, wish.bars)
         line = max(int(np.searchsorted(lines, top + early, side="right")) - wish.bars, 0)
         origin = lines[line]
-        start = int(origin - run.offset(_lap_at(run, origin)))
+        start = int(origin - run.offset(run.pass_of(origin)))
         shift: Places | float = origin - start
         members = laid >= origin - early
         end = _after(meter, top + early - shift)
         cycle = None
         here = np.ones(len(controls), bool)
     else:
-        shift = np.array([run.offset(k) for k in lap.tolist()])
-        turned = turned - np.array([run.offset(k) for k in turned_lap.tolist()])
+        shift = run.offsets(lap)
+        turned = turned - run.offsets(turned_lap)
         tick = laid - shift
         members, head = np.ones(len(rows), bool), np.zeros(len(rows), bool)
         least, chosen = 0, run.laps
@@ -229,12 +229,6 @@ def timed(part: Part, controls: Rows, wish: Wish, score: Score, playhead: int) -
     delta = 0 if wish.place is Place.PLAYED else _landing(wish.place, score, playhead) - start
     empty = Passage(EMPTY, found, start, end - start, meter, tempo, True, cycle)
     return _built(rows[members], onset, stop, found, empty, delta)
-
-
-def _lap_at(run: Run, laid: float) -> int:
-    """The pass a place lies in, passes laid end to end."""
-    begins = [(run.begin(k) + run.offset(k), k) for k in range(run.spans[0].lap, run.laps + 1)]
-    return max((k for at, k in begins if at <= laid), default=run.spans[0].lap)
 
 
 def _lines(run: Run, meter: MeterMap, top: float, bars: int) -> Places:

@@ -6,8 +6,10 @@ was, whatever the transport has done since: changed its tempo, jumped round a lo
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -89,43 +91,72 @@ class Run:
         """The loop that its last pass goes round, None when it never jumped."""
         return self.spans[-1].cycle
 
-    def places(self, moments: Moments) -> tuple[Places, npt.NDArray[np.int64]]:
-        """Where each moment lies in the run, passes laid end to end, and its pass.
+    @cached_property
+    def _columns(self) -> tuple[Moments, Places, Moments, Places]:
+        """Of each span its moment, its place, its lap, and its speed in ticks a second (0: by its tempo map)."""
+        rows = [(s.at, s.laid, s.lap, s.bpm * PPQ / 60) for s in self.spans]
+        at, laid, lap, speed = zip(*rows, strict=True)
+        return np.array(at), np.array(laid), np.array(lap), np.array(speed)
+
+    @cached_property
+    def _firsts(self) -> dict[int, Span]:
+        """The first span of each pass."""
+        return {span.lap: span for span in reversed(self.spans)}
+
+    def _spans(self, moments: Moments) -> Moments:
+        """The number of the span each moment lies in."""
+        found = np.searchsorted(self._columns[0], moments, side="right") - 1
+        return np.asarray(np.clip(found, 0, None))
+
+    def passes(self, moments: Moments) -> Moments:
+        """The pass each moment lies in."""
+        return np.asarray(self._columns[2][self._spans(moments)])
+
+    def places(self, moments: Moments) -> Places:
+        """Where each moment lies in the run, passes laid end to end.
 
         Before the run's beginning and after its end the music is thought to go on.
         """
         moments = np.asarray(moments, np.int64)
-        at = np.array([span.at for span in self.spans], np.int64)
-        which = np.clip(np.searchsorted(at, moments, side="right") - 1, 0, None)
-        laid = np.zeros(len(moments))
-        for k in np.unique(which).tolist():
-            span, here = self.spans[k], which == k
-            place = span.laid + span.advance(moments[here])
-            if k + 1 < len(self.spans):
-                # The clock that was followed may have gone a little otherwise than the tempo said.
-                after = self.spans[k + 1]
-                whole = np.array([after.at], np.int64)
-                missed = after.laid - span.laid - float(span.advance(whole)[0])
-                share = (moments[here] - span.at) / max(after.at - span.at, 1)
-                place += missed * np.clip(share, 0.0, 1.0)
-            laid[here] = place
-        laps = np.array([span.lap for span in self.spans], np.int64)
-        return laid, laps[which]
+        at, laid, _, speed = self._columns
+        which = self._spans(moments)
+        gone = (moments - at[which]) * 1e-9 * speed[which]
+        # The clock that is followed may have gone a little otherwise than its tempo said.
+        ends = np.append(np.diff(at) * 1e-9 * speed[:-1], 0.0)
+        for k in np.unique(which[speed[which] == 0]).tolist():
+            gone[which == k] = self.spans[k].advance(moments[which == k])
+            if k + 1 < len(at):
+                ends[k] = self.spans[k].advance(at[k + 1 : k + 2])[0]
+        missed = np.append(np.diff(laid), 0.0) - ends
+        whole = np.append(np.diff(at), 1).clip(1)
+        missed[-1] = 0.0
+        share = ((moments - at[which]) / whole[which]).clip(0.0, 1.0)
+        return np.asarray(laid[which] + gone + missed[which] * share)
+
+    def offsets(self, passes: Moments) -> Places:
+        """What to take from a place in each of these passes to have its tick in the score."""
+        unique, which = np.unique(passes, return_inverse=True)
+        return np.array([self.offset(lap) for lap in unique.tolist()], np.float64)[which]
 
     def offset(self, lap: int) -> float:
-        """What to take from a place in pass `lap` to have its tick in the score."""
-        span = next(span for span in self.spans if span.lap == lap)
-        return span.laid - span.tick
+        """The same of one pass."""
+        return self._firsts[lap].laid - self._firsts[lap].tick
 
     def begin(self, lap: int) -> float:
         """The tick at which pass `lap` begins."""
-        span = next(span for span in self.spans if span.lap == lap)
+        span = self._firsts[lap]
         return span.tick if span.cycle is None else float(span.cycle[0])
 
     def stop(self, lap: int) -> float | None:
         """The tick at which pass `lap` jumped back, None when it has not."""
-        after = next((span for span in self.spans if span.lap == lap + 1), None)
+        after = self._firsts.get(lap + 1)
         return None if after is None else after.laid - self.offset(lap)
+
+    def pass_of(self, place: float) -> int:
+        """The pass a place lies in, passes laid end to end."""
+        spans = self.spans
+        k = bisect_right(spans, place, key=lambda span: span.laid) - 1
+        return spans[max(k, 0)].lap
 
     def tempo_at(self, moment: int) -> TempoMap:
         """The tempo map in force at a moment, or the steady tempo of the clock that was followed."""

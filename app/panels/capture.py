@@ -293,6 +293,7 @@ class CapturePanel(QWidget):
         self.lanes.firmer.connect(lambda by: self.strength.setValue(self.strength.value() + by))
         self._frame.timeout.connect(self._tell_sounding)
         capture.changed.connect(self._show)
+        capture.kept.connect(self.told.say)
         capture.have.connect(lambda seconds, notes: self.have.setText(remembered(seconds, notes)))
         self.session.active_track_changed.connect(self._show)
         self.session.changed.connect(lambda change: self._show() if change.structure else None)
@@ -318,12 +319,13 @@ class CapturePanel(QWidget):
         self._show()
 
     def keep(self, version: Version, _checked: bool = False) -> None:
-        """Put a version of the take into the piece, and say where it went."""
-        made = self.capture.made
-        if self.capture.keep(version) and made is not None:
-            notes = len(made.untouched)
-            where = bars_text(self.session.document.score, made.start, made.end)
-            self.told.say(f"Kept {notes} note{'s' * (notes != 1)} in {where}.")
+        """Put a version of the take into the piece."""
+        self.capture.keep(version)
+
+    def catch(self) -> None:
+        """Hold what was played last still, ready for the keys of the lanes."""
+        self.capture.catch()
+        self.lanes.setFocus()
 
     # --- what it shows -------------------------------------------------------------------------------
 

@@ -260,6 +260,22 @@ def test_in_a_loop_that_plays_the_take_is_heard_as_it_comes_round(
     assert stage.session.playing
 
 
+def test_elsewhere_than_the_music_that_plays_it_is_gone_to_and_left_with_stop(
+    stage: Stage, qtbot: QtBot
+) -> None:
+    stage.play(*LATE)
+    stage.player.play()
+    qtbot.waitUntil(lambda: stage.session.playing)
+    link = stage.player._link
+    assert isinstance(link, RecordingLink)
+    stage.capture.hear(Version.PLAYED)
+    assert link.of(playback.Seek)[-1] == playback.Seek(0)
+    stage.panel.hide()
+    assert stage.capture.hearing is None
+    assert link.of(playback.Stop)
+    assert len(stage.session.heard.track(0).notes) == 2
+
+
 # --- by hand -------------------------------------------------------------------------------------
 
 
@@ -297,6 +313,14 @@ def test_the_lanes_go_by_mouse(stage: Stage) -> None:
     double_click(lanes, (50.0, lanes.height() - 5.0))
     assert stage.capture.hearing is Version.QUANTISED
     stage.panel.grab()  # a playhead too
+
+
+def test_its_action_catches_what_was_played_and_gives_the_lanes_the_keys(stage: Stage) -> None:
+    stage.play(*LATE)
+    stage.panel.activateWindow()
+    stage.panel.catch()
+    assert stage.panel.hold.isChecked()
+    assert stage.panel.focusWidget() is stage.panel.lanes
 
 
 def test_hold_keeps_a_take_still_and_further_back_holds_too(stage: Stage) -> None:
