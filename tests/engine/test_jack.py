@@ -15,12 +15,15 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import pytest
+import rtmidi
 
 from engine import bench_midi, jackd, midi
 from engine.playback import (
     Anchor,
     Ended,
     Event,
+    InputBack,
+    InputLost,
     Listen,
     Live,
     Loop,
@@ -30,10 +33,12 @@ from engine.playback import (
     PortLost,
     PortNames,
     Ready,
+    Route,
     Seek,
     Show,
     Stop,
     Tempo,
+    Thru,
 )
 from models.score import Notes, Score, Track
 from models.timebase import PPQ, TempoMap
@@ -202,6 +207,80 @@ def test_input_and_a_virtual_port(link: Link):
             heard.append(link.until(lambda e: isinstance(e, Played) and e.message == note, 0.3))
     assert isinstance(heard[0], Played)
     assert abs(time.perf_counter_ns() - heard[0].at) < 5000 * MS
+
+
+class Keyboard:
+    """An instrument on JACK to be played from here."""
+
+    def __init__(self, name: str, into: str | None = None) -> None:
+        self._out = rtmidi.MidiOut(rtmidi.API_UNIX_JACK, name=name)
+        if into is None:
+            self._out.open_virtual_port("out")
+        else:
+            self._out.open_port(next(i for i, n in enumerate(self._out.get_ports()) if into in n))
+
+    def play(self, *message: int) -> None:
+        self._out.send_message(message)
+
+    def close(self) -> None:
+        self._out.close_port()
+        self._out.delete()
+
+
+def test_what_two_inputs_play_goes_through_and_one_that_is_unplugged_lets_go(
+    link: Link, gear: jackd.Gear
+):
+    left, right = Keyboard("left"), Keyboard("right")
+    link.send(Listen(("left:out", "right:out")))
+    link.send(Thru((Route("", "gear", channel=3), Route("left:out", "gear", 4, high=60))))
+    waiting: set[Event] = {InputBack("left:out"), InputBack("right:out"), PortBack("gear")}
+    while waiting:
+        waiting.discard(link.until(lambda e: e in waiting))
+    left.play(0xB0, 64, 127)
+    left.play(0x90, 60, 90)
+    right.play(0x90, 64, 90)
+    told = [link.until(lambda e: isinstance(e, Played)) for _ in range(3)]
+    assert {e.source for e in told if isinstance(e, Played)} == {"left:out", "right:out"}
+    wait_for(lambda: len(notes(gear)) == 3)
+    assert sorted(m[:2] for _, m in gear.got if m[0] & 0xF0 == 0x90) == [
+        bytes((0x93, 60)),
+        bytes((0x93, 64)),
+        bytes((0x94, 60)),
+    ]
+    left.close()
+    assert link.until(lambda e: isinstance(e, InputLost)) == InputLost("left:out")
+    wait_for(lambda: len(notes(gear)) == 5)
+    assert [m[1] for _, m in gear.got if m[0] & 0xF0 == 0x80] == [60, 60]
+    pedals = {m[0]: m[2] for _, m in gear.got if m[0] & 0xF0 == 0xB0 and m[1] == 64}
+    assert pedals == {0xB3: 0, 0xB4: 0}
+    left = Keyboard("left")
+    link.until(lambda e: e == InputBack("left:out"))
+    left.play(0x90, 61, 90)
+    left.play(0x80, 61, 0)
+    right.play(0x80, 64, 0)
+    wait_for(lambda: len(notes(gear)) == 8)
+    assert_silent_on_each_channel(gear)
+    left.close()
+    right.close()
+
+
+def assert_silent_on_each_channel(gear: jackd.Gear) -> None:
+    down: Counter[tuple[int, int]] = Counter()
+    for _, m in list(gear.got):
+        if m[0] & 0xE0 == 0x80:
+            down[(m[0] & 0x0F, m[1])] += 1 if m[0] & 0x10 else -1
+    assert not any(down.values())
+
+
+def test_an_input_of_ours_is_heard(link: Link):
+    link.send(Listen(("virtual:Stage",)))
+    link.until(lambda e: e == InputBack("virtual:Stage"))
+    desk = Keyboard("desk", into="Stage")
+    desk.play(0x90, 60, 90)
+    played = link.until(lambda e: isinstance(e, Played))
+    assert isinstance(played, Played)
+    assert (played.message, played.source) == (bytes((0x90, 60, 90)), "virtual:Stage")
+    desk.close()
 
 
 def test_a_killed_process_is_started_again_and_plays_on(link: Link, gear: jackd.Gear, monkeypatch):
