@@ -283,7 +283,7 @@ class Performance(QObject):
         self._stage.go()
 
     def halt(self) -> None:
-        """End what it plays; the beat goes on."""
+        """End what it plays; music that played before it plays on."""
         if self._stage is not None:
             self._stage.halt()
 

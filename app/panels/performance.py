@@ -30,7 +30,13 @@ from app.panels.performance_display import (
     Sentence,
     coming_bars,
 )
-from app.panels.performance_sounds import KeysDialog, SoundsDialog, input_text, sounds_text
+from app.panels.performance_sounds import (
+    KeysSheet,
+    KnobsDialog,
+    SoundsDialog,
+    input_text,
+    sounds_text,
+)
 from app.panels.performance_text import Painted
 from app.panels.performance_tiles import BigKey, Choice, Tile
 from app.performing import HINTS, TITLES, Performance
@@ -102,7 +108,7 @@ COMMANDS: tuple[Command, ...] = (
         for i, m in enumerate(MODES)
     ),
     Command(("G",), "Go", lambda v: v.performance.go()),
-    Command(("H",), "Halt; the beat goes on", lambda v: v.performance.halt()),
+    Command(("H",), "Halt", lambda v: v.performance.halt()),
     Command(("Space", "Return", "Enter"), "Pad: answer now", lambda v: v.performance.pad()),
     Command(("K",), "Keep what was played", lambda v: v.performance.keep()),
     Command(
@@ -135,6 +141,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(("I",), "Next MIDI input", lambda v: v.step_input(1)),
     Command(("Shift+I",), "MIDI input before", lambda v: v.step_input(-1)),
     Command(("O",), "Where it sounds…", lambda v: v.show_sounds()),
+    Command(("E",), "Every knob of the system…", lambda v: v.show_knobs()),
     Command(("Tab", "Shift+Tab"), "Next control; ← → turn it", lambda v: None),
     Command(("F11", "F"), "Full screen", lambda v: v.toggle_full_screen()),
     Command(("?", "F1"), "These keys", lambda v: v.show_keys()),
@@ -172,7 +179,7 @@ class PerformanceView(QWidget):
         self._strip: tuple[Score, tuple[Track, ...], list[tuple[int, int]], float] | None = None
         self._told = ""
         self._mode: Mode | None = None
-        self._keys_dialog: KeysDialog | None = None
+        self._knobs: KnobsDialog | None = None
         self._sounds: SoundsDialog | None = None
 
         self.beat, self.headline, self.lamps = BeatDisplay(), Headline(), Lamps()
@@ -203,6 +210,7 @@ class PerformanceView(QWidget):
             )
         }
         self._lay_out()
+        self.sheet = KeysSheet([(self.keys_text(c), c.text) for c in COMMANDS], self)
         self._connect()
         self._timer = QTimer(self, interval=FRAME_MS)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
@@ -380,8 +388,10 @@ class PerformanceView(QWidget):
         self.performance.open()
 
     def back(self) -> None:
-        """Leave the control that has the focus; else the view, which what runs outlives."""
-        if self.focusWidget() not in (None, self):
+        """Put the keys away; else leave the control that has the focus; else the view, which what runs outlives."""
+        if self.sheet.isVisible():
+            self.sheet.hide()
+        elif self.focusWidget() not in (None, self):
             self.setFocus()
         else:
             self.close()
@@ -418,12 +428,15 @@ class PerformanceView(QWidget):
             self._sounds = SoundsDialog(self.performance, self)
         self._sounds.open_fresh()
 
+    def show_knobs(self) -> None:
+        """Show every parameter of the system."""
+        if self._knobs is None:
+            self._knobs = KnobsDialog(self.performance, self)
+        self._knobs.open_fresh()
+
     def show_keys(self) -> None:
         """Show every key, or put them away again."""
-        if self._keys_dialog is None:
-            rows = [(self.keys_text(c), c.text) for c in COMMANDS]
-            self._keys_dialog = KeysDialog(rows, self)
-        self._keys_dialog.toggle(self._unit())
+        self.sheet.toggle(self._unit())
 
     @staticmethod
     def keys_text(command: Command) -> str:
@@ -450,6 +463,7 @@ class PerformanceView(QWidget):
             command.run(self)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
+        self.sheet.hide()
         unit = self._unit()
         gap = round(0.0085 * unit)
         for layout in self._layouts:
@@ -471,7 +485,7 @@ class PerformanceView(QWidget):
 
     def closeEvent(self, event: QCloseEvent) -> None:
         super().closeEvent(event)
-        for dialog in (self._keys_dialog, self._sounds):
+        for dialog in (self._knobs, self._sounds):
             if dialog is not None:
                 dialog.hide()
         if self.performance.view.running:

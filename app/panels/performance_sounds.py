@@ -1,17 +1,18 @@
-"""The performance view's dialogs: where every part sounds and which inputs are heard, and all the keys."""
+"""The performance view's dialogs: where every part sounds and which inputs are heard, every knob of
+the system, and all the keys."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QFont, QKeyEvent, QKeySequence, QShortcut
+from PySide6.QtGui import QFont, QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDialog,
     QDialogButtonBox,
+    QFrame,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -22,10 +23,12 @@ from PySide6.QtWidgets import (
 
 from app import theme
 from app.panels.common import button, label, spin_text
+from app.panels.parameters import ParameterForm
 from app.panels.performance_text import SMALL, font_of
 from app.panels.tracks import INSTRUMENTS
 from app.performing import MOST_PARTS, Performance
 from app.player import VIRTUAL, port_title
+from models.card import Card
 from models.score import Track
 
 MIDI_CHANNELS = 16
@@ -178,13 +181,67 @@ def _clear(layout: QGridLayout | QVBoxLayout) -> None:
             widget.deleteLater()
 
 
-class KeysDialog(QDialog):
-    """Every key, in letters that one can read from where one plays."""
+class KnobsDialog(QDialog):
+    """Every parameter of the system chosen. What is set is in force from the next bar or beat."""
 
-    def __init__(self, rows: Sequence[tuple[str, str]], parent: QWidget | None = None) -> None:
+    def __init__(self, performance: Performance, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Keys on stage")
+        self._performance = performance
+        self._card: Card | None = None
+        self.form: ParameterForm | None = None
+        self.setMinimumWidth(420)
+        closing = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        closing.rejected.connect(self.reject)
+        panic = QShortcut(QKeySequence("Ctrl+."), self)
+        panic.activated.connect(performance.panic)
+        self._column = QVBoxLayout(self)
+        self._column.addWidget(closing)
+        performance.setting_changed.connect(self._follow)
+
+    def open_fresh(self) -> None:
+        """Show it for the system chosen."""
+        self._build()
+        self.show()
+        self.raise_()
+        self.activateWindow()
+
+    def _follow(self) -> None:
+        if self.isVisible() and self._performance.card is not self._card:
+            self._build()
+
+    def _build(self) -> None:
+        if self.form is not None:
+            self._column.removeWidget(self.form)
+            self.form.hide()
+            self.form.deleteLater()
+        self._card, self.form = self._performance.card, None
+        self.setWindowTitle("Knobs" if self._card is None else f"Knobs of {self._card.name}")
+        if self._card is not None:
+            self.form = ParameterForm(self._card, self._performance.setting.params)
+            self.form.edited.connect(self._edited)
+            self._column.insertWidget(0, self.form)
+
+    def _edited(self) -> None:
+        if self.form is None or self._card is None:
+            return
+        before = self._card.values(self._performance.setting.params)
+        for name, value in self.form.values().items():
+            if value != before[name]:
+                self._performance.set_param(name, value)
+
+
+class KeysSheet(QFrame):
+    """Every key, laid over the view that it is the child of, in letters that one can read from where one plays.
+    It takes no keys itself: all of them go on working."""
+
+    def __init__(self, rows: Sequence[tuple[str, str]], parent: QWidget) -> None:
+        super().__init__(parent)
+        self._over = parent
         self.setObjectName("stage_keys")
+        self.setStyleSheet(
+            f"QFrame#stage_keys {{ background: {theme.COLOURS['panel']};"
+            f" border: 2px solid {theme.COLOURS['accent']}; border-radius: 10px; }}"
+        )
         self._grid = QGridLayout(self)
         self._labels: list[QLabel] = []
         each = -(-len(rows) // COLUMNS)
@@ -195,28 +252,31 @@ class KeysDialog(QDialog):
                 made.setStyleSheet(f"color: {theme.COLOURS[shade]}")
                 self._labels.append(made)
                 self._grid.addWidget(made, row, 2 * column + offset)
+        self.hide()
 
     def toggle(self, unit: float) -> None:
         """Show it, for a view so many pixels high; or hide it."""
         if self.isVisible():
             self.hide()
             return
-        parent = self.parentWidget()
-        room = parent.width() if parent is not None else unit
-        height = SMALL * unit
-        self._grid.setHorizontalSpacing(round(unit * 0.02))
-        self._grid.setVerticalSpacing(round(unit * 0.01))
+        room = self._over.size()
+        height, edge = SMALL * unit, round(unit * 0.02)
+        self._grid.setContentsMargins(edge, edge, edge, edge)
+        self._grid.setHorizontalSpacing(edge)
+        self._grid.setVerticalSpacing(edge // 2)
         while True:
             for made in self._labels:
                 made.setFont(font_of(height, QFont.Weight.Medium))
-            self.adjustSize()
-            if self._grid.sizeHint().width() <= room or height < SMALLEST_PX:
+            size = self._grid.sizeHint()
+            fits = size.width() <= room.width() and size.height() <= room.height()
+            if fits or height < SMALLEST_PX:
                 break
             height *= 0.95
+        self.setGeometry(
+            (room.width() - size.width()) // 2,
+            (room.height() - size.height()) // 2,
+            size.width(),
+            size.height(),
+        )
         self.show()
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.text() == "?" or event.key() == Qt.Key.Key_F1:
-            self.hide()
-        else:
-            super().keyPressEvent(event)
+        self.raise_()

@@ -16,6 +16,7 @@ from stage import BAR, RecordingLink, quartet, settings_in
 from app import theme
 from app.controls import Kind
 from app.dials import DIALS, HEAT
+from app.panels.parameters import NumberEdit
 from app.panels.performance import COMMANDS, PerformanceView
 from app.panels.performance_display import STATES, coming_bars, sync_text, tempo_text
 from app.panels.performance_text import HUGE, LARGE, SMALL, STATE, font_of
@@ -571,11 +572,29 @@ def test_where_it_sounds(house: House) -> None:
     assert len(house.performance.setting.parts) == 1
 
 
-def test_the_keys_are_listed(house: House) -> None:
-    house.press("?")
-    dialog = house.view._keys_dialog
+def test_every_knob_of_the_system(house: House) -> None:
+    house.performance.set_system("celtic")
+    house.press("E")
+    dialog = house.view._knobs
     assert dialog is not None
-    assert dialog.isVisible()
-    assert dialog.width() <= house.view.width()
-    house.qtbot.keyClicks(dialog, "?")
-    assert not dialog.isVisible()
+    metre = dialog.findChild(QComboBox, "param_metre")
+    assert metre is not None
+    metre.setCurrentText("6/8")
+    assert house.performance.setting.params == {"metre": "6/8"}
+    house.performance.set_system("markov")
+    assert dialog.windowTitle() == "Knobs of Markov chain"
+    assert dialog.findChild(NumberEdit, "param_temperature") is not None
+    house.performance.set_system("celtic")
+    assert house.performance.setting.params == {"metre": "6/8"}, "each system keeps its own"
+
+
+def test_the_keys_are_listed_and_go_on_working(house: House) -> None:
+    house.press("?")
+    sheet = house.view.sheet
+    assert sheet.isVisible()
+    assert house.view.rect().contains(sheet.geometry())
+    house.press("3")
+    assert house.performance.mode is Mode.STREAM
+    house.press("Esc")
+    assert not sheet.isVisible()
+    assert house.view.isVisible()
