@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -86,10 +87,8 @@ _PITCH_OF = np.full(len(WORDS), -2)
 for _word, (_pitch, _) in PITCHES.items():
     _PITCH_OF[NUMBER[_word]] = _pitch
 _PITCH_OF[NUMBER["z"]] = REST
-_LENGTH_OF = np.zeros(len(WORDS), np.int64)
-for _word, _ticks in LENGTHS.items():
-    if _word:
-        _LENGTH_OF[NUMBER[_word]] = _ticks
+_LENGTH_OF = {NUMBER[word]: Fraction(ticks, 4 * PPQ) for word, ticks in LENGTHS.items() if word}
+"""What words of durations say, in whole notes."""
 
 
 class Unwritable(ValueError):
@@ -377,10 +376,12 @@ def read(tokens: Iterable[int]) -> Tune:
             left, starts = 3, True
         elif word == "-":
             if isinstance(before, Note):
-                out[-1] = _with(before, tied=True)
-        elif _LENGTH_OF[token]:
+                out[-1] = replace(before, tied=True)
+        elif token in _LENGTH_OF:
             if isinstance(before, Note):
-                out[-1] = _with(before, written=Fraction(int(_LENGTH_OF[token]), 4 * PPQ))
+                written = _LENGTH_OF[token]
+                length = _sounding(before.length, before.written, written)
+                out[-1] = replace(before, length=length, written=written)
         else:
             length = _IN_THREE if left else _ALONE
             fifths = 0 if word == "z" else PITCHES[word][1]
@@ -400,11 +401,10 @@ def ticks_of(note: Note) -> int:
     return (note.length.numerator * WHOLE + note.length.denominator // 2) // note.length.denominator
 
 
-def _with(note: Note, written: Fraction | None = None, tied: bool | None = None) -> Note:
-    ratio = note.length / note.written
-    new = note.written if written is None else written
-    held = note.tied if tied is None else tied
-    return replace(note, length=new * ratio, written=new, tied=held)
+@lru_cache(maxsize=1024)
+def _sounding(length: Fraction, written: Fraction, now: Fraction) -> Fraction:
+    """How long a note sounds that is written otherwise now, inside a tuplet as outside."""
+    return now * (length / written)
 
 
 def rows(elements: Iterable[Element]) -> Column:

@@ -26,9 +26,10 @@ class Chooser:
         masked: bool,
         sounding: Tensor | None = None,
     ) -> None:
-        drawn = noise is not None and temperature > 0
-        self.noise = noise.double().cpu().numpy().T[:, :, None] if noise is not None else None
-        self.noise = self.noise if drawn else None
+        self.noise: npt.NDArray[np.float64] | None = None  # T, B, 1
+        if noise is not None and temperature > 0:
+            # Below 1 even once it is rounded, so that the last share exceeds it.
+            self.noise = np.minimum(noise.double().cpu().numpy(), 1 - 1e-12).T[:, :, None]
         self.temperature = temperature
         self.masked = masked
         self.silent = np.ones(batch, bool) if sounding is None else ~sounding.numpy()
@@ -49,8 +50,7 @@ class Chooser:
                 np.divide(shares, self.temperature, out=shares)
             np.cumsum(np.exp(shares, out=shares), -1, out=shares)
             # The first token whose cumulated share exceeds the number drawn; one of no share never does.
-            token = (shares <= self.noise[step] * shares[:, -1:]).sum(-1)
-            np.minimum(token, shares.shape[1] - 1, out=token)
+            token = (shares > self.noise[step] * shares[:, -1:]).argmax(-1)
         if self.masked:
             self.silent &= token == HOLD
             self.silent |= token == REST
