@@ -13,9 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Floats = npt.NDArray[np.float32]
 
 PILOT = 30
 """Sweeps for a first idea of where each machine's mass lies."""
@@ -111,31 +114,51 @@ def gibbs_of_few(
     temperature: float = 1.0,
 ) -> Tensor:
     """As `gibbs`, with numpy: for a few rows torch's calls would take longer than what they do."""
-    half = 0.5 / temperature  # σ(x) = ½ + ½ tanh(x / 2), so u < σ(x) is 2u − 1 < tanh(x / 2)
-    up = (machine.weight.detach() * half).numpy()
-    down = (machine.weight.detach().T * half).contiguous().numpy()
-    hidden = (machine.hidden.detach() * half).numpy()
-    visible = (machine.visible.detach() * half).numpy()
-    N, V = v.size()
-    H = hidden.shape[1]
+    few = _few(machine)
     given = v.numpy()
     stays = held.numpy() if held is not None and bool(held.any()) else None
-    v_, h = given.copy(), np.empty((N, H), np.float32)
+    return torch.from_numpy(_swept(*few, given, sweeps, rng, stays, temperature))
+
+
+def _few(machine: Machine) -> tuple[Floats, Floats, Floats]:
+    """Weight, visible and hidden biases."""
+    parts = (machine.weight, machine.visible, machine.hidden)
+    return tuple(part.detach().numpy() for part in parts)  # type: ignore[return-value]
+
+
+def _swept(
+    weight: Floats,
+    visible: Floats,
+    hidden: Floats,
+    given: Floats,
+    sweeps: int,
+    rng: np.random.Generator,
+    stays: npt.NDArray[np.bool_] | None,
+    temperature: float = 1.0,
+) -> Floats:
+    N, V = given.shape
+    H = hidden.shape[1]
+    half = np.float32(
+        0.5 / temperature
+    )  # σ(x) = ½ + ½ tanh(x / 2), so u < σ(x) is 2u − 1 < tanh(x / 2)
+    weight, visible, hidden = weight * half, visible * half, hidden * half
+    back = weight.T
+    v, h = given.copy(), np.empty((N, H), np.float32)
     for sweep in range(sweeps):
         if sweep % AT_ONCE == 0:
-            luck = rng.random((AT_ONCE, N * (H + V)), np.float32)
+            luck = rng.random((min(AT_ONCE, sweeps - sweep), N * (H + V)), np.float32)
             luck *= 2
             luck -= 1
         row = luck[sweep % AT_ONCE]
-        np.matmul(v_, up, h)
+        np.matmul(v, weight, h)
         np.add(h, hidden, h)
         np.greater(np.tanh(h, h), row[: N * H].reshape(N, H), h)
-        np.matmul(h, down, v_)
-        np.add(v_, visible, v_)
-        np.greater(np.tanh(v_, v_), row[N * H :].reshape(N, V), v_)
+        np.matmul(h, back, v)
+        np.add(v, visible, v)
+        np.greater(np.tanh(v, v), row[N * H :].reshape(N, V), v)
         if stays is not None:
-            np.copyto(v_, given, where=stays)
-    return torch.from_numpy(v_)
+            np.copyto(v, given, where=stays)
+    return v
 
 
 def contrast(machine: Machine, v: Tensor, sweeps: int, rng: np.random.Generator) -> Tensor:
@@ -315,18 +338,28 @@ def sampled(
     the energy of all units by it, hidden ones too, gives other frames than either: fuller ones, say.
     """
     N = len(given)
-    every = torch.arange(N).repeat(DRAWS)
-    wide, given, held = machines.rows(every), given[every], held[every]
-    lower = wide.lower if isinstance(wide, Deep) else wide
-    start = torch.where(held, given, drawn(torch.sigmoid(lower.visible), rng))
-    if isinstance(wide, Deep):
-        made = deep_gibbs(wide, start, sweeps, rng, held)
+    if isinstance(machines, Deep):
+        every = torch.arange(N).repeat(DRAWS)
+        wide, given, held = machines.rows(every), given[every], held[every]
+        start = torch.where(held, given, drawn(torch.sigmoid(wide.lower.visible), rng))
+        frames = deep_gibbs(wide, start, sweeps, rng, held)
+        worth = -free_energy(wide.lower, frames).numpy()
+        made = frames.numpy()
     else:
-        made = gibbs_of_few(wide, start, sweeps, rng, held)
-    likely = -free_energy(lower, made).view(DRAWS, N) * (1 / temperature - 1)
-    luck = -torch.log(-torch.log(uniform(rng, DRAWS, N).clamp(1e-7, 1 - 1e-6)))
-    best = (likely + luck).argmax(0)
-    return made.view(DRAWS, N, -1)[best, torch.arange(N)]
+        weight, *biases = _few(machines)
+        visible, hidden = (np.tile(bias, (DRAWS, 1)) for bias in biases)
+        fixed, stays = (np.tile(x.numpy(), (DRAWS, 1)) for x in (given, held))
+        luck = 2 * rng.random(visible.shape, np.float32) - 1
+        first = np.where(stays, fixed, luck < np.tanh(visible / 2)).astype(np.float32)
+        made = _swept(weight, visible, hidden, first, sweeps, rng, stays if stays.any() else None)
+        x = made @ weight
+        x += hidden
+        plus = np.log1p(np.exp(-np.abs(x)))
+        plus += np.maximum(x, 0)
+        worth = (made * visible).sum(-1) + plus.sum(-1)  # −F, as in `free_energy`
+    noise = rng.random((DRAWS, N), np.float32).clip(1e-7, 1 - 1e-6)
+    best = (worth.reshape(DRAWS, N) * (1 / temperature - 1) - np.log(-np.log(noise))).argmax(0)
+    return torch.from_numpy(made.reshape(DRAWS, N, -1)[best, np.arange(N)])
 
 
 def likelihood(
