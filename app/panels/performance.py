@@ -110,13 +110,13 @@ COMMANDS: tuple[Command, ...] = (
     Command(("G",), "Go", lambda v: v.performance.go()),
     Command(("H",), "Halt", lambda v: v.performance.halt()),
     Command(("Space", "Return", "Enter"), "Pad: answer now", lambda v: v.performance.pad()),
-    Command(("K",), "Keep what was played", lambda v: v.performance.keep()),
+    Command(("K",), "Keep what was made", lambda v: v.performance.keep()),
     Command(
         ("Backspace", "Ctrl+."),
-        "Panic: silence everything",
+        "Panic: all silent",
         lambda v: v.performance.panic(),
     ),
-    Command(("P",), "Play or stop the music itself", lambda v: v.performance.player.toggle()),
+    Command(("P",), "Play or stop the music", lambda v: v.performance.player.toggle()),
     Command(("Home",), "To the beginning", lambda v: v.performance.session.seek(0)),
     Command(("]",), "Next system", lambda v: v.performance.step_system(1)),
     Command(("[",), "System before", lambda v: v.performance.step_system(-1)),
@@ -128,21 +128,21 @@ COMMANDS: tuple[Command, ...] = (
     Command(("PgDown",), "An octave lower", _turn("register", -1)),
     Command(("+", "="), "More bars", _turn("bars", 1), True),
     Command(("-",), "Fewer bars", _turn("bars", -1), True),
-    Command(("Q",), "Changes by the bar or beat", lambda v: v.switch_quantum()),
-    Command(("R",), "A longer rest ends a phrase", _turn("rest", 1), True),
-    Command(("Shift+R",), "A shorter rest", _turn("rest", -1), True),
+    Command(("Q",), "By the bar, or the beat", lambda v: v.switch_quantum()),
+    Command(("R",), "Longer rest", _turn("rest", 1), True),
+    Command(("Shift+R",), "Shorter rest", _turn("rest", -1), True),
     Command(("L",), "If late: vary, or repeat", lambda v: v.switch_late()),
     Command(("N",), "More passes", _turn("passes", 1), True),
     Command(("Shift+N",), "Fewer passes", _turn("passes", -1), True),
-    Command(("S",), "A larger share", _turn("share", 1), True),
-    Command(("Shift+S",), "A smaller share", _turn("share", -1), True),
+    Command(("S",), "Larger share", _turn("share", 1), True),
+    Command(("Shift+S",), "Smaller share", _turn("share", -1), True),
     Command(("V",), "Next voice to mutate", lambda v: v.performance.step_voice(1)),
     Command(("Shift+V",), "Voice before", lambda v: v.performance.step_voice(-1)),
     Command(("I",), "Next MIDI input", lambda v: v.step_input(1)),
     Command(("Shift+I",), "MIDI input before", lambda v: v.step_input(-1)),
     Command(("O",), "Where it sounds…", lambda v: v.show_sounds()),
-    Command(("E",), "Every knob of the system…", lambda v: v.show_knobs()),
-    Command(("Tab", "Shift+Tab"), "Next control; ← → turn it", lambda v: None),
+    Command(("E",), "Every knob…", lambda v: v.show_knobs()),
+    Command(("Tab", "Shift+Tab"), "Next control: ← → turn it", lambda v: None),
     Command(("F11", "F"), "Full screen", lambda v: v.toggle_full_screen()),
     Command(("?", "F1"), "These keys", lambda v: v.show_keys()),
     Command(("Esc",), "Back; what runs goes on", lambda v: v.back()),
@@ -440,9 +440,8 @@ class PerformanceView(QWidget):
 
     @staticmethod
     def keys_text(command: Command) -> str:
-        """A command's keys as one reads them."""
-        native = QKeySequence.SequenceFormat.NativeText
-        return ", ".join(QKeySequence(k).toString(native) for k in command.keys)
+        """The first of a command's keys, as one reads it."""
+        return QKeySequence(command.keys[0]).toString(QKeySequence.SequenceFormat.NativeText)
 
     # --- events ------------------------------------------------------------------------------------
 

@@ -39,9 +39,10 @@ HEADS_PX = 5
 """How much is painted anew on either side of the playhead."""
 
 
-def tempo_text(bpm: float) -> str:
-    """E.g. "120 bpm"; a tenth where it is no whole number."""
-    return f"{bpm:.0f} bpm" if abs(bpm - round(bpm)) < 0.05 else f"{bpm:.1f} bpm"
+def tempo_text(bpm: float) -> tuple[str, str]:
+    """The whole beats a minute, and the rest with its unit: ("120", " bpm"), ("127", ".9")."""
+    whole, tenths = divmod(round(bpm * 10), 10)
+    return str(whole), f".{tenths}" if tenths else " bpm"
 
 
 def sync_text(synced: Synced) -> str:
@@ -112,7 +113,7 @@ class Headline(Painted):
         """Show these; `late`: how often the fallback stepped in."""
         words = (
             mode,
-            tempo_text(bpm),
+            "".join(tempo_text(bpm)),
             card.name if card is not None else "no system",
             sync_text(synced),
             late_text(late),
@@ -129,11 +130,14 @@ class Headline(Painted):
         line = self.height() / 3
         rows = [QRectF(0, i * line, self.width(), line) for i in range(3)]
         right = Qt.AlignmentFlag.AlignRight
-        taken = self.write(painter, rows[0], tempo, LARGE, "text", right)
-        self.write(
-            painter, rows[0].adjusted(0, 0, -taken - 12, 0), mode, LARGE, "selected",
-            weight=QFont.Weight.Bold,
-        )  # fmt: skip
+        whole, dot, rest = tempo.partition("." if "." in tempo else " ")
+        down = (LARGE - SMALL) / 2 * self.unit  # letters of two heights on one line
+        low = rows[0].translated(0, down)
+        taken = self.write(painter, low, dot + rest, SMALL, "text_dim", right)
+        number = rows[0].adjusted(0, 0, -taken, 0)
+        taken += self.write(painter, number, whole, LARGE, "text", right)
+        mode_room = rows[0].adjusted(0, 0, -taken - 12, 0)
+        self.write(painter, mode_room, mode, LARGE, "selected", weight=QFont.Weight.Bold)
         self.write(painter, rows[1], system, LARGE, "accent", weight=QFont.Weight.Medium)
         self.write(painter, rows[2], sync, LARGE, "text_dim" if self._calm else "warning")
         self.write(painter, rows[2], late, MIDDLE, "warning", right)

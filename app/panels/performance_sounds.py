@@ -33,7 +33,7 @@ from models.score import Track
 
 MIDI_CHANNELS = 16
 MOST_OFFSET_MS = 200
-COLUMNS = 3
+COLUMNS = 2
 SMALLEST_PX = 6
 """How many columns of keys there are, and how small their letters may become to fit beside one another."""
 HEADINGS = ("", "Output", "Channel", "Sound", "Later by")
@@ -261,9 +261,9 @@ class KeysSheet(QFrame):
             return
         room = self._over.size()
         height, edge = SMALL * unit, round(unit * 0.02)
-        self._grid.setContentsMargins(edge, edge, edge, edge)
+        self._grid.setContentsMargins(edge, edge // 2, edge, edge // 2)
         self._grid.setHorizontalSpacing(edge)
-        self._grid.setVerticalSpacing(edge // 2)
+        self._grid.setVerticalSpacing(edge // 8)
         while True:
             for made in self._labels:
                 made.setFont(font_of(height, QFont.Weight.Medium))

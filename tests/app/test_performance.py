@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QFontMetricsF, QKeyEvent, QKeySequence
-from PySide6.QtWidgets import QApplication, QComboBox, QSpinBox, QWidget
+from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QSpinBox, QWidget
 from pytestqt.qtbot import QtBot
 from stage import BAR, RecordingLink, quartet, settings_in
 
@@ -381,7 +381,7 @@ def test_state_lateness_and_sync_are_shown(house: House) -> None:
 )
 def test_whose_clock_it_is(synced: playback.Synced, text: str) -> None:
     assert sync_text(synced) == text
-    assert (tempo_text(119.96), tempo_text(127.9)) == ("120 bpm", "127.9 bpm")
+    assert (tempo_text(119.96), tempo_text(127.9)) == (("120", " bpm"), ("127", ".9"))
 
 
 def test_coming_bars_go_round_the_loop() -> None:
@@ -593,6 +593,8 @@ def test_the_keys_are_listed_and_go_on_working(house: House) -> None:
     sheet = house.view.sheet
     assert sheet.isVisible()
     assert house.view.rect().contains(sheet.geometry())
+    for words in sheet.findChildren(QLabel):
+        assert QFontMetricsF(words.font()).capHeight() >= 0.025 * house.view.height()
     house.press("3")
     assert house.performance.mode is Mode.STREAM
     house.press("Esc")
