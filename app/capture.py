@@ -113,7 +113,7 @@ class Capture(QObject):
 
     `changed` follows everything that can be read here; `have(seconds, notes)` tells how much is remembered.
     While it is `following`, `made` is what was played last; to hear it or to `catch` it holds it still.
-    `kept(sentence)` says what was kept and where. `stop_asked` is for the transport. `bound` names the controllers that move things of the program.
+    `kept(sentence)` says what was kept and where. `stop_asked` is for the transport.
     """
 
     changed = Signal()
@@ -126,11 +126,10 @@ class Capture(QObject):
         session: Session,
         settings: QSettings | None = None,
         *,
-        bound: Callable[[], frozenset[int]] = frozenset,
         now: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         super().__init__(session)
-        self._session, self._settings, self._bound, self._now = session, settings, bound, now
+        self._session, self._settings, self._now = session, settings, now
         self.recorder = Recorder()
         self.wish, self.quantise = Wish(), Quantise(strength=0.6)
         self.new_track, self.over = False, False
@@ -166,6 +165,12 @@ class Capture(QObject):
     def lost(self, source: str) -> None:
         """A MIDI input is gone."""
         self.recorder.lost(source, self._now())
+
+    def restarted(self) -> None:
+        """The MIDI process was started again: nothing plays, and no key's end will be told."""
+        for source in self.recorder.sources:
+            self.lost(source)
+        self.anchored(Anchor(self._session.playhead_tick(), self._now(), False))
 
     def watch(self, watched: bool) -> None:
         """Say whether anybody looks at `made`; if not, it is worked out only when asked for."""
@@ -261,10 +266,9 @@ class Capture(QObject):
         """Work out anew what is caught."""
         score = self._session.document.score
         now, playhead = self._caught or (self._now(), int(self._session.playhead_tick()))
-        wish = replace(self.wish, without=self._bound())
         self.stretches = self.recorder.stretches(score, playhead, now)
         try:
-            passage = self.recorder.passage(wish, score, playhead, now)
+            passage = self.recorder.passage(self.wish, score, playhead, now)
             self.made, self.sentence = take(passage, self.quantise), ""
         except UserError as error:
             self.made, self.sentence = None, str(error)

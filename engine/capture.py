@@ -13,13 +13,11 @@ import numpy as np
 
 from engine.capture_bars import (
     AT,
-    DATA1,
     EARLY_NS,
     OFF,
     ON,
     PITCH,
     SOURCE,
-    STATUS,
     Part,
     Passage,
     Rows,
@@ -265,8 +263,6 @@ class Recorder:
     def _turned(self, wish: Wish, now: int) -> Rows:
         """The controllers likewise."""
         rows = self._chosen(self._controls.rows(), wish, now)
-        ours = (rows[:, STATUS] == CONTROL) & np.isin(rows[:, DATA1], sorted(wish.without))
-        rows = rows[~ours]
         rows[:, AT] -= round(wish.latency_ms * 1e6)
         return np.asarray(rows[np.argsort(rows[:, AT], kind="stable")])
 

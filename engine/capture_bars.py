@@ -57,7 +57,6 @@ class Wish:
     stretch: how many stretches back (see `Recorder.stretches`). source: of that input alone (None: of all).
     back: of a loop, how many passes with notes before the last. own_tempo: what was played without the
     transport is laid on the bars by its own tempo, not the score's. latency_ms: how late messages arrive.
-    without: numbers of controllers that are not music, but move things of the program.
     """
 
     bars: int = 8
@@ -68,7 +67,6 @@ class Wish:
     place: Place = Place.PLAYED
     own_tempo: bool = False
     latency_ms: float = 0.0
-    without: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,6 +59,8 @@ class Stage:
         self.capture = Capture(self.session, self.settings, now=lambda: self.now)
         self.player = Player(self.session, RecordingLink)
         self.capture.stop_asked.connect(lambda: self.player.send(playback.Stop()))
+        self.player.anchored.connect(self.capture.anchored)
+        self.player.restarted.connect(self.capture.restarted)
         self.player.start()
         self.panel = CapturePanel(self.session, self.capture)
         qtbot.addWidget(self.panel)
@@ -371,13 +373,23 @@ def test_an_input_that_vanishes_ends_its_notes(stage: Stage) -> None:
     assert stage.made.untouched.duration.tolist() == [PPQ]
 
 
-def test_controllers_that_move_the_program_are_not_music(qtbot: QtBot) -> None:
-    capture = Capture(Session(Document(song())), bound=lambda: frozenset({20}), now=lambda: BEAT_NS)
-    for message in ((0xB0, 20, 5), (0xB0, 11, 5), (0x90, 60, 70)):
-        capture.heard(Played(0, bytes(message)))
-    capture.refresh()
-    assert capture.made is not None
-    assert capture.made.controls.data1.tolist() == [11]
+def test_what_the_transport_tells_is_followed_until_its_process_ends(
+    stage: Stage, qtbot: QtBot
+) -> None:
+    link = stage.player._link
+    assert isinstance(link, RecordingLink)
+    link.emit(Anchor(BAR, 0, True))
+    stage.capture.heard(Played(BEAT_NS, bytes((0x90, 60, 70))))
+    stage.now = 3 * BEAT_NS
+    qtbot.waitUntil(lambda: stage.capture.made is not None and stage.made.playing)
+    assert stage.made.untouched.onset.tolist() == [BAR + PPQ]
+    link.emit(playback.Ended())
+    qtbot.waitUntil(lambda: not stage.session.playing)
+    stage.capture.heard(Played(4 * BEAT_NS, bytes((0x90, 62, 70))))
+    stage.now = 5 * BEAT_NS
+    qtbot.waitUntil(lambda: not stage.made.playing)
+    stage.capture.set_wish(stretch=1)
+    assert stage.made.untouched.duration.tolist() == [2 * PPQ]
 
 
 def test_controllers_are_kept_beside_those_there(stage: Stage) -> None:
