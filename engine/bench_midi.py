@@ -25,8 +25,8 @@ import tempfile
 import time
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -105,10 +105,16 @@ def run() -> dict[str, float]:
     }
 
 
+CASES: dict[str, tuple[bool, bool]] = {
+    "idle": (False, False),
+    "busy": (True, False),
+    "busy_equal": (True, True),
+}
+"""In which cases players are compared: whether a process spins, and whether the peers get our priority."""
+
+
 def peers(
-    notes: int = FILE_NOTES,
-    seconds: float = FILE_SECONDS,
-    names: Sequence[str] = tuple(bench_peers.PEERS),
+    notes: int = FILE_NOTES, seconds: float = FILE_SECONDS, cases: Iterable[str] = tuple(CASES)
 ) -> dict[str, float]:
     """What each player makes of one file: see PLAYER_CASE_… above. The JACK server runs."""
     score = bench_peers.piece(notes, seconds, GEAR)
@@ -117,24 +123,19 @@ def peers(
     with tempfile.TemporaryDirectory() as folder, bench_onsets.Receiver(GEAR) as receiver:
         path = Path(folder) / "piece.mid"
         bench_peers.write_file(score, path)
-
-        def measure(player: str, case: str, *, ahead: bool = False) -> None:
-            receiver.collect()
-            if player == "ours":
-                bench_peers.play_ours(score)
-            else:
-                bench_peers.play_peer(player, path, GEAR, ahead=ahead)
-            found = bench_onsets.measure(messages, receiver.arrivals())
-            figures.update(percentiles(f"{player}_{case}_onset", found.errors))
-            figures[f"{player}_{case}_lost"] = float(found.lost)
-
-        for player in ("ours", *names):
-            measure(player, "idle")
-        with spinning():
-            for player in ("ours", *names):
-                measure(player, "busy")
-            for player in names:
-                measure(player, "busy_equal", ahead=True)
+        for case in cases:
+            busy, ahead = CASES[case]
+            with spinning() if busy else nullcontext():
+                # With our priority only the peers are another case.
+                for player in bench_peers.PEERS if ahead else ("ours", *bench_peers.PEERS):
+                    receiver.collect()
+                    if player == "ours":
+                        bench_peers.play_ours(score)
+                    else:
+                        bench_peers.play_peer(player, path, GEAR, ahead=ahead)
+                    found = bench_onsets.measure(messages, receiver.arrivals())
+                    figures |= percentiles(f"{player}_{case}_onset", found.errors)
+                    figures[f"{player}_{case}_lost"] = float(found.lost)
     return figures
 
 

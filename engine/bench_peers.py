@@ -145,6 +145,7 @@ def play_isobar(path: str, gear: str) -> None:
     with contextlib.suppress(StopIteration):
         timeline.run()
     time.sleep(SETTLE_SECONDS)
+    device.midi.close()
 
 
 def play_fluidsynth(path: str, gear: str) -> None:
