@@ -49,12 +49,14 @@ class Player(QObject):
     """Plays the session through a link to the transport, which opens at `start`.
 
     `opened` says that there is a link now. `ports_changed` follows `outputs` and `inputs`, the names of the
-    MIDI ports there are. `played`, `anchored` and `synced` pass on what the transport tells
-    (`engine.playback`); `restarted` says that its process had to be started again.
+    MIDI ports there are. `received`, `anchored` and `synced` pass on what the transport tells
+    (`engine.playback`); `played` is for those of the messages received that are music, and emitted by whoever
+    tells them apart. `restarted` says that the transport's process had to be started again.
     """
 
     opened = Signal()
     ports_changed = Signal()
+    received = Signal(object)
     played = Signal(object)
     anchored = Signal(object)
     synced = Signal(object)
@@ -84,8 +86,8 @@ class Player(QObject):
         """Open the link; what the session holds is sent to it."""
         if self._link is None:
             self._link = self._open_link(self._bridge)
-            self._synchronise()
             self.opened.emit()
+            self._synchronise()
 
     def close(self) -> None:
         """End everything that sounds, and the link."""
@@ -218,7 +220,7 @@ class Player(QObject):
             case playback.Notice(sentence):
                 session.message.emit(sentence)
             case playback.Played():
-                self.played.emit(event)
+                self.received.emit(event)
             case playback.Synced():
                 self.synced.emit(event)
             case playback.Ended():

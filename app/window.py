@@ -28,11 +28,13 @@ from PySide6.QtWidgets import (
 from app import dialogs
 from app.actions import ACTIONS, MENUS, Action
 from app.banner import Banner
+from app.capture import Capture
 from app.composer import Composer, whole_bars
-from app.controllers import Controllers
 from app.errands import Errands
 from app.files import Files, demo, excerpt
-from app.panels.common import Elided, mark, tool
+from app.hands import Hands
+from app.panels.capture import CapturePanel
+from app.panels.common import Elided, header, mark, tool
 from app.panels.devices import DevicesDialog
 from app.panels.path import PathPanel
 from app.panels.proposals import ProposalsPanel
@@ -40,6 +42,7 @@ from app.panels.shape import ShapePanel
 from app.panels.systems import ComposePanel
 from app.panels.tracks import TracksPanel
 from app.panels.transport import TransportBar
+from app.performing import Performance
 from app.pianoroll.commands import COMMANDS
 from app.pianoroll.roll import PianoRoll
 from app.pianoroll.viewport import MARGIN_PX
@@ -76,6 +79,7 @@ class Window(QMainWindow):
     session: Session
     files: Files
     player: Player
+    hands: Hands
     roll: PianoRoll
     tracks: TracksPanel
     compose: ComposePanel
@@ -111,7 +115,11 @@ class Window(QMainWindow):
         cards, rng = catalogue.cards() if cards is None else cards, rng or np.random.default_rng()
         self.shaper = Shaper(session, self.composer, spaces=spaces, rng=rng)
         self.places = Places(session, self.composer, self.errands, self.shaper)
-        self.controllers = Controllers(settings, self)
+        self.hands = Hands(self.player, settings)
+        self.controllers = self.hands.controllers
+        self.performance = Performance(session, self.player, self.rig, cards, settings, parent=self)
+        self.capture = Capture(session, settings)
+        self._stage: QWidget | None = None
 
         self.roll = PianoRoll(session)
         self.tracks = TracksPanel(session)
@@ -120,6 +128,7 @@ class Window(QMainWindow):
         self.compose.pushes = self.shaper.pushes
         self.shape = ShapePanel(session, self.shaper, self.places, self.controllers, cards)
         self.path = PathPanel(session, self.composer, self.errands, cards)
+        self.captured = CapturePanel(session, self.capture)
         self.proposals = ProposalsPanel(session)
         self.score_view = ScoreView(session)
         self.banner = Banner(self.roll)
@@ -153,6 +162,8 @@ class Window(QMainWindow):
         self._dock("score", "Score", self.score_view, self.score_view.header, bottom)
         self._dock("path", "Path", self.path, self.path.header, bottom)
         self._docks["path"].hide()
+        self._dock("capture", "Capture", self.captured, header("Capture"), bottom)
+        self._docks["capture"].hide()
         for corner, area in (
             (Qt.Corner.BottomLeftCorner, left),
             (Qt.Corner.BottomRightCorner, right),
@@ -163,7 +174,8 @@ class Window(QMainWindow):
         self.resizeDocks([self._docks["tracks"], self._docks["compose"]], [232, 300], horizontal)
         self.resizeDocks([self._docks["compose"], self._docks["proposals"]], [446, 190], vertical)
         self.resizeDocks([self._docks["score"]], [196], vertical)
-        self.tabifyDockWidget(self._docks["score"], self._docks["path"])
+        for name in ("path", "capture"):
+            self.tabifyDockWidget(self._docks["score"], self._docks[name])
         self._docks["shape"].visibilityChanged.connect(self._make_room)
         self.hint, self.device, self.busy = Elided("", "dim"), QLabel(), QLabel()
         mark(self.device, "dim")
@@ -257,12 +269,23 @@ class Window(QMainWindow):
         transport.loop.connect(lambda _: self.toggle_loop())
         transport.devices.connect(self.show_devices)
         self.shape.devices.connect(self.show_devices)
-        player.played.connect(self._played)
-        self.controllers.moved.connect(
-            lambda target, share: self.path.set_position(share) if target == "path" else None
-        )
+        self._connect_midi()
         self.compose.system_chosen.connect(self.shape.choose)
         self.compose.shape_wanted.connect(self.show_shape)
+
+    def _connect_midi(self) -> None:
+        player, capture, hands = self.player, self.capture, self.hands
+        player.played.connect(capture.heard)
+        player.anchored.connect(capture.anchored)
+        capture.stop_asked.connect(lambda: player.send(playback.Stop()))
+        capture.kept.connect(self.banner.say)
+        hands.said.connect(self.banner.say)
+        hands.hinted.connect(self.hint.say)
+        hands.serve(self.session, self.compose, self.path, self._trigger)
+        hands.controllers.add(*self.performance.targets())
+
+    def _trigger(self, name: str) -> None:
+        self._actions[name].trigger()
 
     def _restore(self) -> None:
         geometry, state = self._settings.value("geometry"), self._settings.value("docks")
@@ -284,6 +307,9 @@ class Window(QMainWindow):
         self._settings.setValue("docks", self.saveState())
         self.hide()
         self.session.revert()
+        if self._stage is not None:
+            self._stage.close()
+        self.performance.close()
         self.composer.close()
         self.errands.close()
         self.score_view.close_engraver()
@@ -305,9 +331,6 @@ class Window(QMainWindow):
     def _dropped(self, event: QDropEvent) -> Path | None:
         paths = [Path(u.toLocalFile()) for u in event.mimeData().urls() if u.isLocalFile()]
         return next((p for p in paths if p.suffix.lower() in exchange.READERS), None)
-
-    def _played(self, event: playback.Played) -> None:
-        self.controllers.receive(event.message, event.source)
 
     # --- what changed --------------------------------------------------------------------------------
 
@@ -566,6 +589,16 @@ class Window(QMainWindow):
             self.showNormal()
         else:
             self.showFullScreen()
+
+    def show_stage(self) -> None:
+        """Show the performance view."""
+        if self._stage is None:
+            # By name: a window that never goes on stage need not load it.
+            view = importlib.import_module("app.panels.performance").PerformanceView
+            self._stage = view(self.performance)
+        self._stage.show()
+        self._stage.raise_()
+        self._stage.activateWindow()
 
     def show_devices(self) -> None:
         """Show where everything sounds."""

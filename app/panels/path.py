@@ -305,6 +305,10 @@ class PathPanel(QWidget):
 
     # --- hearing -------------------------------------------------------------------------------------
 
+    def position(self) -> float:
+        """How far from A to B the slider stands, 0–1."""
+        return self.slider.value() / max(self.slider.maximum(), 1)
+
     def set_position(self, share: float) -> None:
         """Put the slider `share` (0–1) of the way from A to B, as a MIDI controller does."""
         self.slider.setValue(round(min(max(share, 0.0), 1.0) * self.slider.maximum()))

@@ -38,12 +38,14 @@ USUAL = "deep_bach"
 
 
 class ComposePanel(QWidget):
-    """Choose a system and a task, set its parameters, generate, stop. `system_chosen(id)` follows the choice.
+    """Choose a system and a task, set its parameters, generate, stop. `system_chosen(id)` follows the choice,
+    `form_shown(form, card)` the form of its parameters, made anew for each.
 
     `pushes` gives the values of the parameters that the Shape panel serves; `shape_wanted` asks for it.
     """
 
     system_chosen = Signal(str)
+    form_shown = Signal(object, object)
     shape_wanted = Signal()
 
     def __init__(
@@ -56,6 +58,7 @@ class ComposePanel(QWidget):
     ) -> None:
         super().__init__(parent)
         self.session, self._composer, self._rng = session, composer, rng
+        self.cards = tuple(cards)
         self._values: dict[str, dict[str, Value]] = {}
         self.pushes: Callable[[], Mapping[str, Value]] = dict
         self._task = Task.REGENERATE
@@ -215,6 +218,18 @@ class ComposePanel(QWidget):
             self.seed.setValue(int(self._rng.integers(SEED_LIMIT)))
         self._composer.generate(self.card, self._task, self.wishes())
 
+    def value(self, card: Card, name: str) -> Value:
+        """A parameter as the form has it, or would have it."""
+        if self._form is not None and card is self.card and name in (shown := self._form.values()):
+            return shown[name]
+        return card.values(self._values.get(card.id))[name]
+
+    def set_value(self, card: Card, name: str, value: Value) -> None:
+        """Set a parameter, whether or not its form is shown."""
+        self._values[card.id] = self._values.get(card.id, {}) | {name: value}
+        if self._form is not None and card is self.card and name in self._form.values():
+            self._form.set_values({name: value})
+
     def refresh(self) -> None:
         """Say anew what Generate would do."""
         if self.card is None:
@@ -278,6 +293,7 @@ class ComposePanel(QWidget):
             column.addWidget(shape)
         column.addStretch(1)
         self._form_area.setWidget(holder)
+        self.form_shown.emit(self._form, self.card)
 
     def _remember(self) -> None:
         if self.card is not None and self._form is not None:
