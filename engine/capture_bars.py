@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from engine.capture_timeline import Moments, Places, Run
 from engine.quantising import apart, tempo_of
 from engine.schedule import CONTROL
-from models.score import EMPTY, Controls, Notes, Score
+from models.score import EMPTY, Controls, Mask, Notes, Score
 from models.timebase import MeterMap, TempoMap
 
 EARLY_NS = 60_000_000
@@ -171,62 +172,94 @@ def _controls(rows: Rows, tick: Places, start: float, end: float) -> Controls:
     return Controls(np.rint(table[:, 0]).astype(np.int64), *table[:, 1:].T.astype(np.uint8))
 
 
+class _Window(NamedTuple):
+    """The bars [start, end) of a stretch: the ticks of all its notes and controllers, and which are `members`
+    and `turns`; `cycle` as in Passage."""
+
+    onset: Places
+    stop: Places
+    members: Mask
+    turned: Places
+    turns: Mask
+    start: int
+    end: int
+    cycle: tuple[int, int] | None
+
+
 def timed(part: Part, controls: Rows, wish: Wish, score: Score, playhead: int) -> Passage:
     """What was played along with the transport, at the ticks it was played at."""
-    run, rows, meter = part.run, part.rows, score.meter
-    laid, lap = run.places(rows[:, ON]), run.passes(rows[:, ON])
-    ends = run.places(rows[:, OFF])
-    turned, turned_lap = run.places(controls[:, AT]), run.passes(controls[:, AT])
-    meant = part.meant()
-    tempo = run.tempo_at(int(rows[-1, ON]))
-    cycle = run.cycle
-    early = float(tempo.ticks(tempo.second(laid[-1]) + EARLY_NS * 1e-9)) - laid[-1]
-    if wish.passes is Passes.UNROLLED:
-        top = float(laid.max())
-        lines = _lines(run, meter, top + early, wish.bars)
-        line = max(int(np.searchsorted(lines, top + early, side="right")) - wish.bars, 0)
-        origin = lines[line]
-        start = int(origin - run.offset(run.pass_of(origin)))
-        shift: Places | float = origin - start
-        members = laid >= origin - early
-        end = _after(meter, top + early - shift)
-        cycle = None
-        here = np.ones(len(controls), bool)
-    else:
-        shift = run.offsets(lap)
-        turned = turned - run.offsets(turned_lap)
-        tick = laid - shift
-        members, head = np.ones(len(rows), bool), np.zeros(len(rows), bool)
-        least, chosen = 0, run.laps
-        if wish.passes is Passes.LAST:
-            there = np.unique(meant)
-            chosen = int(there[max(len(there) - 1 - wish.back, 0)])
-            head = (meant == chosen) & (lap != chosen)
-            tail = rows[(lap == chosen) & (meant != chosen), PITCH]
-            head &= ~np.isin(rows[:, PITCH], tail)
-            members = (lap == chosen) | head
-            least = _bar(meter, run.begin(chosen))
-        body = members & ~head
-        top = float(tick[body].max()) if body.any() else float(cycle[0] if cycle else 0)
-        if cycle is None or top < cycle[1]:
-            top = top + early if cycle is None else min(top + early, cycle[1] - 1.0)
-        start = max(_after(meter, top, 1 - wish.bars), least)
-        end = _after(meter, top)
-        if cycle is not None and top < cycle[1]:
-            end = min(end, cycle[1])
-            start = max(start, cycle[0]) if wish.passes is Passes.LAST and chosen else start
-            head &= start <= cycle[0]
-        members &= (tick >= start - early) | head
-        turned = np.where(turned_lap < chosen, start - 1, turned)  # what came before still holds
-        here = turned_lap <= chosen
-    onset = (laid - shift)[members]
-    stop = (ends - shift)[members]
-    origin_ticks = turned - (shift if isinstance(shift, float) else 0)
-    last = end if cycle is not None else max(end, float(stop.max()))
-    found = _controls(controls[here], origin_ticks[here], start, last)
+    tempo = part.run.tempo_at(int(part.rows[-1, ON]))
+    last = float(part.run.places(part.rows[-1:, ON])[0])
+    early = float(tempo.ticks(tempo.second(last) + EARLY_NS * 1e-9)) - last
+    cut = _unrolled if wish.passes is Passes.UNROLLED else _folded
+    found = cut(part, controls, wish, score.meter, early)
+    stop = found.stop[found.members]
+    end = found.end if found.cycle is not None else max(found.end, float(stop.max()))
+    turned = _controls(controls[found.turns], found.turned[found.turns], found.start, end)
+    start, length = found.start, found.end - found.start
     delta = 0 if wish.place is Place.PLAYED else _landing(wish.place, score, playhead) - start
-    empty = Passage(EMPTY, found, start, end - start, meter, tempo, True, cycle)
-    return _built(rows[members], onset, stop, found, empty, delta)
+    empty = Passage(EMPTY, turned, start, length, score.meter, tempo, True, found.cycle)
+    onset = found.onset[found.members]
+    return _built(part.rows[found.members], onset, stop, turned, empty, delta)
+
+
+def _unrolled(part: Part, controls: Rows, wish: Wish, meter: MeterMap, early: float) -> _Window:
+    """The last bars with the passes of a loop one after the other, from the tick at which the first of
+    them was played."""
+    run = part.run
+    laid, ends = run.places(part.rows[:, ON]), run.places(part.rows[:, OFF])
+    turned = run.places(controls[:, AT])
+    top = float(laid.max()) + early
+    lines = _lines(run, meter, top, wish.bars)
+    line = max(int(np.searchsorted(lines, top, side="right")) - wish.bars, 0)
+    origin = float(lines[line])
+    start = int(origin - run.offset(run.pass_of(origin)))
+    shift = origin - start
+    return _Window(
+        laid - shift,
+        ends - shift,
+        laid >= origin - early,
+        turned - shift,
+        np.ones(len(controls), bool),
+        start,
+        _after(meter, top - shift),
+        None,
+    )
+
+
+def _folded(part: Part, controls: Rows, wish: Wish, meter: MeterMap, early: float) -> _Window:
+    """The last bars of one pass of a loop, or of all of them on top of each other."""
+    run, rows = part.run, part.rows
+    lap, meant = run.passes(rows[:, ON]), part.meant()
+    shift = run.offsets(lap)
+    tick, ends = run.places(rows[:, ON]) - shift, run.places(rows[:, OFF]) - shift
+    turned_lap = run.passes(controls[:, AT])
+    turned = run.places(controls[:, AT]) - run.offsets(turned_lap)
+    chosen, least = run.laps, 0
+    members = np.ones(len(rows), bool)
+    ahead = np.zeros(len(rows), bool)  # struck at the end of the pass before, meant for this one
+    if wish.passes is Passes.LAST:
+        there = np.unique(meant)
+        chosen = int(there[max(len(there) - 1 - wish.back, 0)])
+        own_end = rows[(lap == chosen) & (meant != chosen), PITCH]  # the same stroke, a pass later
+        ahead = (meant == chosen) & (lap != chosen) & ~np.isin(rows[:, PITCH], own_end)
+        members = (lap == chosen) | ahead
+        least = _bar(meter, run.begin(chosen))
+    cycle = run.cycle(chosen)
+    body = tick[members & ~ahead]
+    top = float(body.max()) + early if len(body) else run.begin(chosen)
+    if cycle is not None and (not len(body) or body.max() < cycle[1]):
+        top = min(top, cycle[1] - 1.0)
+    start = max(_after(meter, top, 1 - wish.bars), least)
+    end = _after(meter, top)
+    if cycle is not None and top < cycle[1]:
+        end = min(end, cycle[1])
+        if wish.passes is Passes.LAST and chosen:
+            start = max(start, cycle[0])
+        ahead &= start <= cycle[0]
+    members &= (tick >= start - early) | ahead
+    turned = np.where(turned_lap < chosen, start - 1, turned)  # what came before still holds
+    return _Window(tick, ends, members, turned, turned_lap <= chosen, start, end, cycle)
 
 
 def _lines(run: Run, meter: MeterMap, top: float, bars: int) -> Places:

@@ -86,10 +86,10 @@ class Run:
         """The number of the last pass."""
         return self.spans[-1].lap
 
-    @property
-    def cycle(self) -> tuple[int, int] | None:
-        """The loop that its last pass goes round, None when it never jumped."""
-        return self.spans[-1].cycle
+    def cycle(self, lap: int) -> tuple[int, int] | None:
+        """The loop that pass `lap` goes round, None when it never jumped."""
+        first, after = self._firsts[lap], self._firsts.get(lap + 1, self._firsts[lap])
+        return first.cycle or after.cycle
 
     @cached_property
     def _columns(self) -> tuple[Moments, Places, Moments, Places]:

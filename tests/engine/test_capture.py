@@ -377,9 +377,9 @@ EVENTS = st.lists(
 )
 
 
-@given(EVENTS, st.sampled_from(tuple(Passes)), st.integers(1, 9))
+@given(EVENTS, st.sampled_from(tuple(Passes)), st.integers(1, 9), st.integers(0, 3))
 def test_whatever_happens_every_note_struck_is_in_some_stretch_and_ends(
-    events: list[tuple[int, str, int]], passes: Passes, bars: int
+    events: list[tuple[int, str, int]], passes: Passes, bars: int, back: int
 ) -> None:
     player = Player()
     now, struck, loop = 0, 0, (0, BAR // 4)
@@ -409,7 +409,7 @@ def test_whatever_happens_every_note_struck_is_in_some_stretch_and_ends(
     if len(found) < 12:
         assert sum(s.notes for s in found) == struck
     for k in range(len(found)):
-        wish = Wish(bars=bars, stretch=k, passes=passes)
+        wish = Wish(bars=bars, stretch=k, passes=passes, back=back)
         made = take(player.recorder.passage(wish, player.score, 0, now), Quantise(strength=0.6))
         assert 0 < len(made.untouched) <= found[k].notes
         assert len(made.quantised) <= len(made.untouched)
