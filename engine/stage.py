@@ -160,7 +160,6 @@ class Core:
                 if reply is not None and reply.job == self._warm:
                     if reply.final:
                         self._warm = None
-                        self._say(reply.sentence)
                 elif reply is not None and self._playing is not None:
                     self._playing.replied(reply, u, now)
             case Quit():
@@ -254,18 +253,19 @@ class Core:
 
     def _anchor(self, anchor: Anchor, now: int) -> None:
         was_playing = self._timeline.playing
-        timeline, jumped = self._timeline.anchored(anchor)
+        timeline, left = self._timeline.anchored(anchor)
         self._place(timeline)
         u = timeline.position(max(now, anchor.at))
         if not timeline.playing:
-            self._beat, self._started = None, False
+            self._beat = None
+            self._started = self._started and not was_playing
         else:
-            if not was_playing or jumped or self._beat is None:
+            if not was_playing or left is not None or self._beat is None:
                 self._beat = float(timeline.following(u, Quantum.BEAT))
             if not was_playing:
                 self._ear.anchored(timeline)
         if self._playing is not None:
-            self._playing.moved(u, now, jumped=jumped)
+            self._playing.moved(u, now, left=left)
 
     def _restart(self, u: float, now: int) -> None:
         was_playing = self._timeline.playing
@@ -306,7 +306,10 @@ class Core:
         bar = self._timeline.bar_length(0)
         count = max(bar // PPQ, 1)
         steps = np.resize([0, 2, 4, 5], count)
-        phrase = Notes.of(np.arange(count) * (bar // count), bar // count, 60 + steps)
+        length = np.where(
+            np.arange(count) == count - 1, 2 * bar, bar // count
+        )  # the last one is held
+        phrase = Notes.of(np.arange(count) * (bar // count), length, 60 + steps)
         order: Order
         task = task_for(deck.card, deck.setting)
         rest = (deck.card, deck.setting, replace(self._timeline, loop=None, shift=0), self._scene)
@@ -317,7 +320,8 @@ class Core:
             order = accompanying(*rest, phrase, {}, bar, bar + beat, 0)
         else:
             order = varying(*rest, phrase, bar, 2 * bar, 0)
-        self._warm = self._desk.want(order, now, empty=True)
+        first = replace(order, asks=order.asks[:1])  # a refusal will do: it is loaded then
+        self._warm = self._desk.want(first, now, empty=True)
 
     def _show(self, now: int) -> None:
         """Tell what is to be seen, if it has changed."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from engine import fallback
 from engine.playback import Play
 from engine.stage_asks import Order, Passage, clipped, continuing, task_for, varying
@@ -60,7 +62,7 @@ class Answer:
 
     def pad(self, u: float, now: int) -> None:
         deck = self._deck
-        if self._line is not None or not deck.timeline.playing:
+        if self._line is not None:
             return
         if self._since is None:
             deck.sentence = "Play a phrase first, then ask for the answer."
@@ -84,7 +86,7 @@ class Answer:
     def staged(self, before: Scene, u: float, now: int) -> None:
         """Tempo and metre are the timeline's."""
 
-    def moved(self, u: float, now: int, *, jumped: bool) -> None:
+    def moved(self, u: float, now: int, *, left: float | None) -> None:
         deck, line = self._deck, self._line
         if deck.timeline.playing:
             started, self._starting = self._starting, False
@@ -94,9 +96,9 @@ class Answer:
             self._since = None
             self._drop()
         if line is not None and deck.timeline.playing:
-            if jumped:
-                line.revoke(math.ceil(u))
-                line.resume(deck.timeline.following(u + deck.margin(u) // 4))
+            if left is not None:
+                line.revoke(math.ceil(left))
+                line.resume(u)
                 while not line.over and line.ahead(u) < 1:
                     line.improvise()
             deck.parts.load(deck.timeline, u, everything=True)
@@ -194,7 +196,7 @@ class Answer:
         if not len(phrase):
             return
         if task_for(deck.card, deck.setting) is Task.CONTINUE:
-            past = {"Phrase": phrase}
+            past = {"Phrase": _held_on(phrase, start, deck.timeline.bar_length(start))}
             order = continuing(
                 deck.card, deck.setting, deck.timeline, deck.scene, past, start, end, deck.seed()
             )
@@ -255,3 +257,12 @@ class Answer:
         if self._job is not None:
             self._deck.desk.drop(self._job)
         self._job, self._asked, self._reply = None, None, None
+
+
+def _held_on(phrase: Notes, start: int, most: int) -> Notes:
+    """The phrase with its last notes held until `start`, if that is no longer than `most`: the rest that ends it is
+    a sign for us, and a system would take it for the beginning of a pause."""
+    if start - phrase.length > most:
+        return phrase
+    last = phrase.end == phrase.length
+    return phrase.with_(duration=np.where(last, start - phrase.onset, phrase.duration))

@@ -238,6 +238,14 @@ def continuing(
     """Music for [start, end) that goes on from `past`."""
     bars = BLUES_BARS if card.representation.name == "blues" else HISTORY_BARS
     given = values(card, setting, Task.CONTINUE)
+    if (
+        card.objective.type == "chords"
+    ):  # it goes on from chords: its own, else those that fit what was played
+        name = card.voices[0].capitalize()
+        heard = merged(list(past.values()))
+        key = scene.score.key_at(max(timeline.place(start), 0))
+        ours = past.get(name, EMPTY)
+        past = {name: ours if len(ours) else fallback.chords(heard, fallback.scale(key, heard))}
     asks = []
     first = min((int(n.onset.min()) for n in past.values() if len(n)), default=start)
     for origin, common in _origins(timeline, start, bars, first):
@@ -250,10 +258,6 @@ def continuing(
         if whole != end:
             region = replace(region, end=whole - origin)
             asks.append((Ask(Task.CONTINUE, score, region, given, seed), origin))
-        # One that writes what was not played (chords after a melody) gets a line of its own.
-        own_line = Track(len(tracks), card.voices[0].capitalize(), channel=9 - 1)
-        alone = region.with_tracks({own_line.id})
-        asks.append((Ask(Task.CONTINUE, score.with_track(own_line), alone, given, seed), origin))
     return Order(card.id, tuple(asks), start, end)
 
 
@@ -305,7 +309,7 @@ def accompanying(
     iterations = given.get("iterations")
     if isinstance(iterations, int) and "iterations" not in setting.params:
         given["iterations"] = -(-iterations // HASTE)
-    asks = []
+    asks, over = [], []
     bar = timeline.bar_length(start)
     barline = start - timeline.offset(start)
     spans = [(start, end, False)]
@@ -332,8 +336,8 @@ def accompanying(
         # One that plays over chords gets such as fit the melody.
         key = score.key_at(0)
         chords = Track(0, "Chords", fallback.chords(sung, fallback.scale(key, sung)), channel=15)
-        asks.append((replace(asks[-1][0], score=score.with_track(chords)), origin))
-    return Order(card.id, tuple(asks), start, end)
+        over.append((replace(asks[-1][0], score=score.with_track(chords)), origin))
+    return Order(card.id, (*asks, *over), start, end)
 
 
 def mutating(

@@ -103,8 +103,8 @@ class Playing(Protocol):
     def staged(self, before: Scene, u: float, now: int) -> None:
         """The scene is another."""
 
-    def moved(self, u: float, now: int, *, jumped: bool) -> None:
-        """The playhead has started, stopped, or (`jumped`) is elsewhere."""
+    def moved(self, u: float, now: int, *, left: float | None) -> None:
+        """The playhead has started, stopped, keeps another tempo, or is elsewhere, having left `left`."""
 
     def due(self, u: float) -> float | None:
         """The u from which there is something to do, or None."""

@@ -19,6 +19,9 @@ from engine.messages import (
 from engine.stage_asks import Order, Passage
 from models.system import Ask, Proposal
 
+MOST_SILENT = 2
+"""Answers without a note after which an order counts as failed: each costs as much time as one with notes."""
+
 
 @dataclass(frozen=True, eq=False)
 class Reply:
@@ -43,6 +46,7 @@ class _Job:
     asked_at: int
     empty: bool
     attempt: int = 0
+    silent: int = 0
     request: int = 0
     proposal: Proposal | None = None
 
@@ -104,7 +108,11 @@ class Desk:
                     return self._next(job, "")
                 reply = self._reply(job, final=True)
                 if reply.passage is not None and not reply.passage.count and not job.empty:
-                    return self._next(job, "")
+                    job.silent += 1
+                    if job.silent < MOST_SILENT:
+                        return self._next(job, "")
+                    del self._jobs[message.request]
+                    return Reply(job.number, job.order, True)
                 del self._jobs[message.request]
                 return reply
         return None

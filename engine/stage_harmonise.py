@@ -12,7 +12,7 @@ from engine.stage_asks import HISTORY_BARS, Passage, accompanying, merged
 from engine.stage_deck import Deck, Look
 from engine.stage_desk import Reply
 from engine.staging import Quantum, Scene
-from models.score import Notes, Track
+from models.score import EMPTY, Notes, Track
 from models.timebase import PPQ
 
 BREATH_BEATS = 1.0
@@ -84,17 +84,17 @@ class Harmonise:
     def staged(self, before: Scene, u: float, now: int) -> None:
         """Tempo, metre and key are looked up when they are needed."""
 
-    def moved(self, u: float, now: int, *, jumped: bool) -> None:
+    def moved(self, u: float, now: int, *, left: float | None) -> None:
         deck = self._deck
         if not deck.timeline.playing:
             self._next = None
             self._drop()
             return
         started, self._starting = self._starting, False
-        if jumped:
-            deck.parts.clear(math.ceil(u))
+        if left is not None:
+            deck.parts.clear(math.ceil(left))
             self._plan = None
-        if jumped or started or (self._next is None and deck.ear.held):
+        if left is not None or started or (self._next is None and deck.ear.held):
             self._next = None
             if deck.ear.held or started:
                 self._wake(u)
@@ -199,10 +199,10 @@ class Harmonise:
             self._drop()
             self._asked_again = True
         self._again = False
-        # One that is slow is asked for all that will have begun before its answer is there.
+        # One that is slow is asked for what begins until this answer and the next are there.
         seconds = deck.desk.seconds.get(deck.card.id, 0.0)
         beats = seconds * deck.timeline.bpm(u) / 60 * PPQ / length
-        reach = min(1 + math.ceil(beats), 8) if slow else 1
+        reach = min(1 + 2 * math.ceil(beats), 8) if slow else 1
         end = start
         for _ in range(reach):
             end = self._following(end + 1)
@@ -234,7 +234,7 @@ class Harmonise:
         if self._plan is not None:
             passage, pitch = self._plan
             there = passage.start <= start and end <= passage.end
-            chords = passage.cut(start, end)
+            chords = self._held_on(passage.cut(start, end), start, melody)
             if there and chords.count:
                 struck = chords.joined()
                 struck = struck.where(struck.onset < start + deck.timeline.beat_length(start))
@@ -259,6 +259,23 @@ class Harmonise:
             lines[names[min(i, len(names) - 1)]].append(pitch)
         found = {k: Notes.of([start] * len(p), end - start, p, 70) for k, p in lines.items() if p}
         return Passage(start, end, found)
+
+    def _held_on(self, chords: Passage, start: int, melody: int) -> Passage:
+        """Voices of which it says nothing at first hold their last note, if it fits: a system that holds on to what
+        sounds before its region cannot say so."""
+        lines = dict(chords.lines)
+        for name, known in self._written.items() if len(self._deck.card.voices) > 1 else ():
+            said = lines.get(name, EMPTY)
+            first = int(said.onset.min()) if len(said) else chords.end
+            last = known.where(known.end == start)
+            if (
+                first > start
+                and len(last)
+                and (melody - int(last.pitch[0])) % 12 not in fallback.HARSH
+            ):
+                held = Notes.of([start], first - start, last.pitch[:1], last.velocity[:1])
+                lines[name] = merged([held, said])
+        return Passage(chords.start, chords.end, lines)
 
     def _lay(self, chords: Passage, start: int) -> None:
         deck = self._deck

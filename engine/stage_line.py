@@ -10,6 +10,7 @@ import numpy as np
 from engine import fallback
 from engine.stage_asks import Lines, Passage, clipped, merged, shifted
 from engine.stage_deck import Deck
+from engine.staging import Quantum
 from models.score import Notes
 
 MEMORY_BARS = 26
@@ -130,11 +131,16 @@ class Line:
     def improvise(self) -> None:
         """Go on without a system: with a bar that was taken back, else with the last good one varied."""
         end = self.segment_end(self._next)
-        if self._spare:
+        timeline = self._deck.timeline
+        while self._spare:
             spare = self._spare.popleft()
-            moved = spare.passage.moved(self._next - spare.start)
-            self._add(Segment(moved.cut(self._next, end), spare.good))
-            return
+            # As far on in its bar as it was to be; what lies before is left out.
+            late = timeline.offset(self._next) - timeline.offset(spare.start)
+            if 0 <= late < spare.end - spare.start:
+                rest = spare.passage.cut(spare.start + late, spare.end)
+                rest = rest.moved(self._next - rest.start)
+                self._add(Segment(rest.cut(self._next, end), spare.good))
+                return
         deck, good = self._deck, self._good
         bar: Lines = {}
         if good is not None:
@@ -177,8 +183,9 @@ class Line:
         self._next = max(u, self.start)
         self._deck.parts.clear(u)
 
-    def resume(self, u: int) -> None:
-        """Go on at `u`, after a jump: what has not been heard comes from there on."""
+    def resume(self, u: float) -> None:
+        """Go on at the next beat after `u`, after a jump: what has not been heard comes from there on."""
+        u = self._deck.timeline.following(u + self._deck.margin(u) // 4, Quantum.BEAT)
         gap = u - self._next
         self._next = u
         if self.until is not None:

@@ -95,11 +95,11 @@ class Mutate:
             self._load(track)
         self._order(now)
 
-    def moved(self, u: float, now: int, *, jumped: bool) -> None:
+    def moved(self, u: float, now: int, *, left: float | None) -> None:
         timeline = self._deck.timeline
         if timeline.playing and timeline.looping:
             back = timeline.until(int(u))
-            if self._back is not None and back > self._back and not jumped:
+            if self._back is not None and back > self._back and left is None:
                 self._went_back(now)
             self._back = back
         else:

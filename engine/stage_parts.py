@@ -129,16 +129,15 @@ class Parts:
         )
         for i in indices:
             track, notes = self._tracks[i], self._notes[i]
+            # What was before a jump back may lie before the beginning, and what is to come a round later has to wait.
+            there = (timeline.places(notes.onset) >= 0) & (notes.onset < timeline.horizon(u))
+            notes = notes.where(there)
             ends = np.array([timeline.until(int(o)) for o in notes.onset], np.int64)
-            placed = (
-                Notes.of(
-                    timeline.places(notes.onset),
-                    np.minimum(notes.duration, ends - notes.onset),
-                    notes.pitch,
-                    notes.velocity,
-                )
-                if len(notes)
-                else EMPTY
+            placed = Notes.of(
+                timeline.places(notes.onset),
+                np.minimum(notes.duration, ends - notes.onset),
+                notes.pitch,
+                notes.velocity,
             )
             self._send(load(track, schedule.compile(track.with_notes(placed))))
         self._changed.clear()

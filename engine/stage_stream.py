@@ -37,7 +37,10 @@ class Stream:
 
     def begin(self, u: float, now: int) -> None:
         start = self._deck.timeline.following(u)
-        self._line = Line(self._deck, start, None, self._before(start))
+        if start < SEED_BARS * self._deck.timeline.bar_length(start):
+            # Written a little later than it will be played: what it goes on from needs room before it.
+            start += SEED_BARS * self._deck.timeline.bar_length(start)
+        self._line = Line(self._deck, start, None, self._before(u, start))
         self._order(now)
 
     def played(self, u: float, now: int, *, began: bool) -> None:
@@ -79,13 +82,13 @@ class Stream:
     def staged(self, before: Scene, u: float, now: int) -> None:
         """Tempo and metre are the timeline's; what is ready stays."""
 
-    def moved(self, u: float, now: int, *, jumped: bool) -> None:
+    def moved(self, u: float, now: int, *, left: float | None) -> None:
         line, deck = self._line, self._deck
         if not deck.timeline.playing or not line.opened:
             return
-        if jumped:
-            line.revoke(math.ceil(u))
-            line.resume(deck.timeline.following(u + deck.margin(u) // 4))
+        if left is not None:
+            line.revoke(math.ceil(left))
+            line.resume(u)
             while line.ahead(u) < 1:
                 line.improvise()
         self._load(u, everything=True)
@@ -168,15 +171,17 @@ class Stream:
         if self._line.opened:
             self._deck.parts.load(self._deck.timeline, u, everything=everything)
 
-    def _before(self, start: int) -> Lines:
+    def _before(self, u: float, start: int) -> Lines:
         """What to go on from: what was played last, what stands in the score, or a scale up to the tonic."""
         deck = self._deck
         bar = deck.timeline.bar_length(start)
-        since = max(start - SEED_BARS * bar, 0)
-        played = clipped(deck.ear.notes(since, start), since, start)
+        here = deck.timeline.following(u)
+        since = max(here - SEED_BARS * bar, 0)
+        played = clipped(deck.ear.notes(since, here), since, here)
         if len(played):
-            return {"Phrase": fallback.gridded(played)}
-        tick = deck.timeline.place(start)
+            played = fallback.gridded(played)
+            return {"Phrase": played.with_(onset=played.onset + start - here)}
+        tick = deck.timeline.place(here)
         shift = start - tick
         written = {
             t.name or str(t.id): clipped(t.notes, max(tick - SEED_BARS * bar, 0), tick)
@@ -194,7 +199,7 @@ class Stream:
         deck = self._deck
         key = deck.scene.score.key_at(deck.timeline.place(start))
         tonic = 60 + (key.tonic if key is not None else 0)
-        count = min(max(bar // PPQ, 1), start // PPQ)
+        count = max(bar // PPQ, 1)
         scale = deck.scale(start)
         pitches = [fallback.step(tonic, i - count + 1, scale) for i in range(count)]
         return Notes.of(start - (count - np.arange(count)) * PPQ, PPQ, pitches)

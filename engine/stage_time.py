@@ -108,6 +108,11 @@ class Timeline:
             return end + self.shift
         return u + (end - start) - (tick - end) % (end - start)
 
+    def horizon(self, u: float) -> float:
+        """Up to where music may be laid while the performance is at `u`: further on a loop would play it too soon."""
+        start, end = self._ends
+        return u + end - start - NEAR // 2
+
     def bar_length(self, u: float) -> int:
         """Ticks of the bar at `u`; of an upbeat those of the bar it belongs to."""
         numerator, denominator = self.meter.at(max(self.place(u), 0))
@@ -158,13 +163,15 @@ class Timeline:
         here = self.at(now)
         return replace(here, anchor=replace(here.anchor, playing=False))
 
-    def anchored(self, anchor: Anchor) -> tuple[Timeline, bool]:
-        """The timeline from that anchor on, and whether the playhead jumped other than at the loop's end.
+    def anchored(self, anchor: Anchor) -> tuple[Timeline, float | None]:
+        """The timeline from that anchor on, and the u that the playhead has left if it jumped other than at the
+        loop's end.
 
-        u goes on in either case; u and ticks keep their distance wherever they can.
+        u goes on in either case; u and ticks keep their distance wherever they can. After a jump u is as far on in
+        its bar as the playhead, so that bars planned in u stay bars.
         """
         if not self.anchor.at and not self.shift:  # the first word from the transport
-            return replace(self, anchor=anchor), False
+            return replace(self, anchor=anchor), None
         u = self.position(anchor.at)
         bent = replace(self, anchor=anchor)
         if self.loop is not None and self.looping:
@@ -173,8 +180,11 @@ class Timeline:
             while u - back > end - NEAR:
                 back += end - start
             if abs(anchor.tick + back - u) <= NEAR and u - self.shift > end - NEAR:
-                return replace(bent, shift=back), False
+                return replace(bent, shift=back), None
         if abs(anchor.tick + self.shift - u) <= NEAR:
-            return bent, False
+            return bent, None
         # Whole ticks, and never back: what has been played stays behind.
-        return replace(bent, shift=-int(-(u - anchor.tick) // 1)), True
+        shift = -int(-(u - anchor.tick) // 1)
+        offset = self.meter.position(int(anchor.tick)).offset
+        shift += (offset - self.offset(int(anchor.tick) + shift)) % self.bar_length(u)
+        return replace(bent, shift=shift), u

@@ -99,7 +99,11 @@ class World:
         self.clocks = [_Clock(self), _Clock(self)]
         self.ports = RecordingPorts(self.clocks[0], self._transport_in)  # type: ignore[arg-type]
         core = stage.Core(
-            self._send, self.views.append, self._put, seed=seed, card=lambda name: systems[name].card
+            self._send,
+            self.views.append,
+            self._put,
+            seed=seed,
+            card=lambda name: systems[name].card,
         )
         bodies = (
             lambda: transport.run(self.clocks[0], self._transport_in, self.ports, self._outbox),
@@ -240,7 +244,7 @@ class World:
 
     def notes(self, port: str = "") -> list[tuple[float, int, float]]:
         """(beat at which it began, pitch, beats it lasted) of every note that left, from the first anchor on."""
-        start = next(a for a in self.anchors if a.playing).at
+        start = next((a.at for a in self.anchors if a.playing), 0)
         on: dict[int, int] = {}
         found: list[tuple[float, int, float]] = []
         for at, message in self.ports.ports[port].sent if port in self.ports.ports else []:
