@@ -126,6 +126,16 @@ def _few(machine: Machine) -> tuple[Floats, Floats, Floats]:
     return tuple(part.detach().numpy() for part in parts)  # type: ignore[return-value]
 
 
+def _around_zero(rng: np.random.Generator, rows: int, columns: int) -> Floats:
+    """Numbers in [−1, 1) that have 23 bits, two from every 64 bits drawn: `random` takes half as long again."""
+    bits = rng.integers(0, 2**64 - 1, -(-rows * columns // 2), np.uint64, True).view(np.uint32)
+    bits >>= 9
+    bits |= 0x40000000  # as a float: in [2, 4)
+    found = bits.view(np.float32)[: rows * columns].reshape(rows, columns)
+    found -= 3
+    return found
+
+
 def _swept(
     weight: Floats,
     visible: Floats,
@@ -146,9 +156,7 @@ def _swept(
     v, h = given.copy(), np.empty((N, H), np.float32)
     for sweep in range(sweeps):
         if sweep % AT_ONCE == 0:
-            luck = rng.random((min(AT_ONCE, sweeps - sweep), N * (H + V)), np.float32)
-            luck *= 2
-            luck -= 1
+            luck = _around_zero(rng, min(AT_ONCE, sweeps - sweep), N * (H + V))
         row = luck[sweep % AT_ONCE]
         np.matmul(v, weight, h)
         np.add(h, hidden, h)
