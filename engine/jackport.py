@@ -88,7 +88,7 @@ class JackClient:
             if destination is not None:
                 self._client.connect(own, destination)
         except jack.JackError as error:
-            self.drop(name)
+            self.drop_output(name)
             raise OSError(str(error)) from error
         return port
 
@@ -103,7 +103,7 @@ class JackClient:
             if source is not None:
                 self._client.connect(source, own)
         except jack.JackError as error:
-            self.drop(own.name)
+            self.drop_input(own.name)
             raise OSError(str(error)) from error
         return JackInput(self, own.name)
 
@@ -114,11 +114,19 @@ class JackClient:
         except jack.JackError as error:
             raise OSError(str(error)) from error
 
-    def drop(self, name: str) -> None:
-        """Close the output or input of that name."""
-        own = self._inputs[name][0] if name in self._inputs else self._outputs[name].own
+    def drop_output(self, name: str) -> None:
+        """Close the output of that name."""
+        own = self._outputs[name].own
         self._outputs = {n: port for n, port in self._outputs.items() if n != name}
+        self._unregister(own)
+
+    def drop_input(self, name: str) -> None:
+        """Close the input of that name."""
+        own = self._inputs[name][0]
         self._inputs = {n: entry for n, entry in self._inputs.items() if n != name}
+        self._unregister(own)
+
+    def _unregister(self, own: Any) -> None:
         if self.alive:
             time.sleep(2e-9 * self.period_ns)  # until the callback has surely let go of it
             own.unregister()
@@ -245,7 +253,7 @@ class JackPort:
             time.sleep(1e-9 * self._client.period_ns)
         if self._client.alive:
             time.sleep(2e-9 * self._client.period_ns)
-        self._client.drop(self._name)
+        self._client.drop_output(self._name)
 
 
 class JackInput:
@@ -259,7 +267,7 @@ class JackInput:
 
     def close(self) -> None:
         """Hear no more."""
-        self._client.drop(self._name)
+        self._client.drop_input(self._name)
 
 
 def _slot(message: bytes) -> tuple[int, int]:

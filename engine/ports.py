@@ -50,6 +50,10 @@ NUMBERS = {
 }
 
 
+OWN = re.compile(rf"{CLIENT}(-\d+)?:(to|from) ")
+"""Our own ends of connections (see `engine.jackport`): none of them is a device."""
+
+
 def stable_names(raw: list[str], api: int) -> list[str]:
     """Names that survive unplugging; the second of two equal ones gets " #2" and so on."""
     pattern = NUMBERS.get(api)
@@ -72,20 +76,24 @@ def find(name: str, names: Sequence[str]) -> int | None:
 
 @dataclass(frozen=True)
 class Seen:
-    """The ports there are: their stable names, and what tells each from its twins as long as it stays plugged in."""
+    """The ports there are: their stable names, what tells each from its twins as long as it stays plugged in, and
+    the numbers the system opens them by."""
 
     names: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, raw: list[str], api: int) -> Seen:
         """From the names the system tells."""
-        names = tuple(stable_names(raw, api))
+        devices = {i: name for i, name in enumerate(raw) if not OWN.match(name)}
+        names = tuple(stable_names(list(devices.values()), api))
         # Windows numbers ports anew whenever one goes; JACK's and CoreMIDI's names tell enough.
-        return cls(names, tuple(raw) if api == rtmidi.API_LINUX_ALSA else names)
+        marks = tuple(devices.values()) if api == rtmidi.API_LINUX_ALSA else names
+        return cls(names, marks, tuple(devices))
 
     def locate(self, name: str, taken: Mapping[str, str]) -> int | None:
-        """The index of the port meant by `name`, where `taken` says under which name each mark is open already.
+        """Where the port meant by `name` is among these; `taken` says under which name each mark is open already.
 
         Of two equal devices the one that stayed keeps its name, and the one that is plugged in again its own.
         """
@@ -376,7 +384,7 @@ class Keeper:
             elif self._listing is not None:
                 index = seen.locate(name, {mark: n for n, mark in self._marks.items()})
                 if index is not None:
-                    port = self._new(name, seen.names[index], index)
+                    port = self._new(name, seen.names[index], seen.numbers[index])
                     self._marks[name] = seen.marks[index]
         except OSError:
             port = None
@@ -390,7 +398,7 @@ class Keeper:
             self._lose(name)
 
     def _new(self, name: str, title: str, index: int | None) -> Any:
-        """The output at `index`, called `title`, or a virtual port of that title."""
+        """The output that the system numbers `index`, called `title`, or a virtual port of that title."""
         if self._jack is not None:
             return self._jack.open(name, title, None if index is None else title)
         assert self._listing is not None
@@ -428,7 +436,7 @@ class Keeper:
             elif self._listing is not None:
                 index = seen.locate(name, {mark: n for n, mark in self._input_marks.items()})
                 if index is not None:
-                    port = self._new_input(name, seen.names[index], index)
+                    port = self._new_input(name, seen.names[index], seen.numbers[index])
                     self._input_marks[name] = seen.marks[index]
         if port is not None:
             port.tell_time(name == self._followed)
@@ -439,7 +447,7 @@ class Keeper:
             self._lose_input(name)
 
     def _new_input(self, name: str, title: str, index: int | None) -> Any:
-        """The input at `index`, called `title`, or a virtual port of that title."""
+        """The input that the system numbers `index`, called `title`, or a virtual port of that title."""
         heard = partial(self.hearing.heard, name)
         if self._jack is not None:
             return self._jack.listen(title, None if index is None else title, heard)

@@ -161,6 +161,13 @@ def test_equal_devices_keep_apart():
     assert seen(24).locate(second, {}) is None
 
 
+def test_our_own_ends_of_connections_are_no_devices():
+    raw = ["Ricercar:from left out", "Ricercar-01:to gear in", "Ricercar:Stage", "left:in"]
+    devices = Seen.of(raw, rtmidi.API_UNIX_JACK)
+    assert devices.names == ("Ricercar:Stage", "left:in")
+    assert devices.numbers == (2, 3)  # as the system counts them
+
+
 def test_a_device_may_be_opened_under_two_names():
     names = Seen(("Keys:in",), ("Keys:in",))
     assert names.locate("keys", {"Keys:in": "Keys:in"}) == 0

@@ -286,10 +286,14 @@ def test_an_input_of_ours_is_heard(link: Link):
 def test_a_killed_process_is_started_again_and_plays_on(link: Link, gear: jackd.Gear, monkeypatch):
     monkeypatch.setattr(midi, "RESTART_SECONDS", 0.0)
     ready = link.until(lambda e: isinstance(e, Ready))
+    link.send(Listen(("virtual:Stage",)))
+    link.until(lambda e: e == InputBack("virtual:Stage"))
     show(link, piece(60))
     os.kill(ready.pid, signal.SIGKILL)
     link.until(lambda e: isinstance(e, Ended))
-    link.until(lambda e: isinstance(e, PortBack))
+    waiting: set[Event] = {InputBack("virtual:Stage"), PortBack("gear")}
+    while waiting:
+        waiting.discard(link.until(lambda e: e in waiting))
     link.send(Play(0, PPQ))
     wait_for(lambda: ("off", 60) in notes(gear))
 
