@@ -118,14 +118,17 @@ class EarlyPort(RecordingPort):
         super().__init__(clock)
         self.lead_ns = lead_ns
         self.handed: list[tuple[int, int]] = []
+        self._last: dict[tuple[int, ...], int] = {}  # of each key and control
 
     def send_at(self, message: bytes, moment: int) -> None:
         if self.broken:
             raise OSError("unplugged")
         now = self.clock.now()
         self.handed.append((now, moment))
-        newest = self.sent[-1][0] if self.sent else 0
-        self.sent.append((max(now, moment, newest), message))
+        kind = 0x80 if message[0] & 0xE0 == 0x80 else message[0]
+        what = (kind, message[0] & 0x0F, *message[1:2]) if message[0] < 0xF0 else (0xF0,)
+        self._last[what] = max(now, moment, self._last.get(what, 0))
+        self.sent.append((self._last[what], message))
 
     def send(self, message: bytes) -> None:
         self.send_at(message, self.clock.now())

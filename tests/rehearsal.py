@@ -57,7 +57,7 @@ class Played:
         words = {0x90: "on", 0x80: "off"}
         return [
             (moment / MS, words[m[0] & 0xF0], m[1])
-            for moment, m in self.port(name).sent
+            for moment, m in sorted(self.port(name).sent, key=lambda sent: sent[0])
             if m[0] & 0xF0 in words
         ]
 
