@@ -36,14 +36,18 @@ SIZE = (1920, 1080)
 NOTES = 10_000
 
 
-class _Silent:
-    """A link and a core that take everything and tell nothing."""
+class _NoLink:
+    """A transport that takes everything and tells nothing."""
 
     def send(self, command: object) -> None:
         pass
 
     def close(self, seconds: float = 0) -> None:
         pass
+
+
+class _NoStage:
+    """A core that takes everything and tells nothing."""
 
     def set(self, setting: Setting) -> None:
         pass
@@ -62,6 +66,9 @@ class _Silent:
     def anchored(self, anchor: playback.Anchor) -> None:
         pass
 
+    def close(self, timeout_seconds: float) -> bool:
+        return True
+
 
 def run(count: int = FRAMES) -> dict[str, float]:
     """`frame_p50_ms`, `frame_p99_ms`, `frame_max_ms` over `count` frames at 1920 × 1080, in each of which the
@@ -79,11 +86,11 @@ def run(count: int = FRAMES) -> dict[str, float]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         settings = QSettings(str(folder / "settings.ini"), QSettings.Format.IniFormat)
         session = Session(Document(score_of(NOTES)), now=lambda: clock[0])
-        player = Player(session, lambda _emit: _Silent())
+        player = Player(session, lambda _emit: _NoLink())
         rig = Rig(session, player, settings)
         cards = catalogue.cards()
         performance = Performance(
-            session, player, rig, cards, settings, open_stage=lambda _send, _emit: _Silent()
+            session, player, rig, cards, settings, open_stage=lambda _send, _emit: _NoStage()
         )
         stack.callback(performance.close)
         view = PerformanceView(performance)

@@ -54,7 +54,7 @@ CLOSE_SECONDS = 0.5
 
 
 class Stage(Protocol):
-    """What is needed of `engine.stage.Stage`; every method returns at once."""
+    """What is needed of `engine.stage.Stage`; every method but `close` returns at once."""
 
     def set(self, setting: Setting) -> None: ...
 
@@ -72,7 +72,7 @@ class Stage(Protocol):
 
     def restarted(self) -> None: ...
 
-    def close(self, timeout_seconds: float) -> object: ...
+    def close(self, timeout_seconds: float) -> bool: ...
 
 
 OpenStage = Callable[[Callable[[playback.Command], None], Callable[[View], None]], Stage]
@@ -322,13 +322,15 @@ class Performance(QObject):
         return True
 
     def close(self) -> None:
-        """Write what is remembered, and end the core."""
+        """Write what is remembered, and end the core; waits a moment for it, never for a whole request."""
         self._save()
         self._bridge.close()
         self._laid_bridge.close()
-        if self._stage is not None:
-            self._stage.close(CLOSE_SECONDS)
-            self._stage = None
+        self.ended(CLOSE_SECONDS)
+
+    def ended(self, seconds: float) -> bool:
+        """Whether the core's threads have ended, or do so within `seconds`."""
+        return self._stage is None or self._stage.close(seconds)
 
     # --- what the transport and the core tell ------------------------------------------------------
 

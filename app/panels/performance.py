@@ -335,7 +335,9 @@ class PerformanceView(QWidget):
         sync, view = performance.rig.synced, performance.view
         bpm = sync.bpm if sync.source and sync.bpm > 0 else score.tempo.bpm(tick)
         self.headline.say(TITLES[performance.mode], performance.card, bpm, sync, view.late)
-        count = min(max(SHOWN_BARS, int(view.ahead) + 2), MOST_BARS)
+        setting = performance.setting
+        ahead = setting.bars + 1 if setting.mode in DIALS["bars"].modes else 0
+        count = min(max(SHOWN_BARS, ahead), MOST_BARS)
         bars = coming_bars(score, tick, session.loop, count)
         old = self._strip
         same = old is not None and old[0] is score and old[1] is performance.laid
@@ -384,8 +386,6 @@ class PerformanceView(QWidget):
         self.show()
         self.raise_()
         self.activateWindow()
-        self.setFocus()
-        self.performance.open()
 
     def back(self) -> None:
         """Put the keys away; else leave the control that has the focus; else the view, which what runs outlives."""
@@ -475,6 +475,8 @@ class PerformanceView(QWidget):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
+        self.setFocus()
+        self.performance.open()
         self._follow()
         self.refresh()
 

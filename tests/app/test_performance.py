@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -20,12 +21,15 @@ from app.panels.parameters import NumberEdit
 from app.panels.performance import COMMANDS, PerformanceView
 from app.panels.performance_display import STATES, coming_bars, sync_text, tempo_text
 from app.panels.performance_text import HUGE, LARGE, SMALL, STATE, font_of
-from app.performing import Performance
+from app.performing import OpenStage, Performance
+from app.performing import Stage as Core
 from app.player import Player
 from app.rig import Rig
 from app.session import Playhead, Session
 from engine import playback, schedule
 from engine.document import Document
+from engine.messages import Inbound
+from engine.stage import Stage
 from engine.staging import LIVE, Mode, Quantum, Scene, Setting, View
 from models import catalogue
 from models.score import Notes, Region, Score, Track
@@ -65,8 +69,9 @@ class FakeStage:
     def restarted(self) -> None:
         self.told.append(("restarted", None))
 
-    def close(self, timeout_seconds: float) -> None:
+    def close(self, timeout_seconds: float) -> bool:
         self.told.append(("close", None))
+        return len(self.of("close")) > 1
 
     def of(self, kind: str) -> list[object]:
         return [what for name, what in self.told if name == kind]
@@ -75,7 +80,13 @@ class FakeStage:
 class House:
     """A session with a player, a performance and its view, on a fake core and a clock of its own."""
 
-    def __init__(self, qtbot: QtBot, folder: Path, score: Score | None = None) -> None:
+    def __init__(
+        self,
+        qtbot: QtBot,
+        folder: Path,
+        score: Score | None = None,
+        open_stage: OpenStage | None = None,
+    ) -> None:
         application = QApplication.instance()
         assert isinstance(application, QApplication)
         theme.apply(application)
@@ -94,7 +105,7 @@ class House:
             self.rig,
             catalogue.cards(),
             self.settings,
-            open_stage=self._open,
+            open_stage=open_stage or self._open,
         )
         self.view = PerformanceView(self.performance)
         qtbot.addWidget(self.view)
@@ -313,6 +324,54 @@ def test_the_core_hears_what_the_transport_tells(qtbot: QtBot, tmp_path: Path) -
     assert shown.score is house.session.document.score, "the transport was told before the core"
     house.stage.send(playback.Panic())
     assert len(house.sent(playback.Panic)) == 1
+
+
+def test_a_core_that_still_loads_is_not_waited_for(house: House) -> None:
+    house.performance.close()
+    assert house.stage.of("close") == [None]
+    assert house.performance.ended(0.1)
+    assert len(house.stage.of("close")) == 2
+
+
+class NoEngine:
+    """An engine that never answers; the real one imports torch."""
+
+    def __init__(self) -> None:
+        self.inbox: SimpleQueue[Inbound] = SimpleQueue()
+
+    def start(self) -> None:
+        pass
+
+    def close(self, timeout_seconds: float = 0) -> bool:
+        return True
+
+
+def test_the_real_core_takes_all_this(qtbot: QtBot, tmp_path: Path) -> None:
+    def open_real(send: Callable[[playback.Command], None], emit: Callable[[View], None]) -> Core:
+        made = Stage(send, emit, engine=lambda _answer: NoEngine())
+        made.start()
+        return made
+
+    house = House(qtbot, tmp_path, open_stage=open_real)
+    house.open()
+    performance = house.performance
+    try:
+        performance.set_mode(Mode.STREAM)
+        qtbot.waitUntil(lambda: performance.view.mode is Mode.STREAM)
+        assert performance.card is not None
+        assert performance.view.system == performance.card.name
+        performance.set_mode(Mode.ANSWER)
+        performance.go()
+        qtbot.waitUntil(lambda: performance.view.running)
+        performance.pad()
+        house.player.played.emit(playback.Played(0, bytes((0x90, 60, 80)), "Keys"))
+        house.player.restarted.emit()
+        performance.panic()
+        qtbot.waitUntil(lambda: not performance.view.running)
+        assert house.view.go_key.title == "Go"
+    finally:
+        performance.close()
+    assert performance.ended(5.0)
 
 
 def test_settings_outlive_the_program(qtbot: QtBot, tmp_path: Path) -> None:
