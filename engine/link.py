@@ -22,6 +22,9 @@ LINK = "link"
 BAR_BEATS = 4
 """Link's quantum: bars of all programs begin together, and so do they."""
 
+START_BPM = 120.0
+"""The session's tempo if nobody else is there."""
+
 POLL_SECONDS = 0.05
 ECHO_NS = 300_000_000
 """What Link says of start and stop within this time after we said something ourselves may be older than that."""
@@ -124,12 +127,17 @@ class Linker:
 
     def _run(self) -> None:
         try:
-            asyncio: Any = importlib.import_module("asyncio")
-            link: Any = importlib.import_module("aalink").Link(120.0, asyncio.new_event_loop())
+            aalink: Any = importlib.import_module("aalink")
+            asyncio: Any = importlib.import_module("asyncio")  # a fifth of a second, for Link alone
         except ImportError:
             self._outbox.put(Notice(MISSING))
             self._thread = None
             return
+
+        async def joined() -> Any:
+            return aalink.Link(START_BPM)  # it wants a running loop, of which we need nothing
+
+        link = asyncio.run(joined())
         link.quantum = BAR_BEATS
         link.start_stop_sync_enabled = True
         enabled = False

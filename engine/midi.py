@@ -24,6 +24,7 @@ from multiprocessing.process import BaseProcess
 from engine import schedule, transport
 from engine.clock import SystemClock, real_time
 from engine.inputs import Waiting
+from engine.link import Linker
 from engine.playback import (
     Anchor,
     Command,
@@ -99,7 +100,7 @@ def serve(pipe: Connection, parent: int) -> None:
     gc.disable()  # nothing in the loop makes cycles
     outbox.put(Ready(os.getpid(), priority))
     try:
-        transport.run(clock, inbox, keeper, outbox)
+        transport.run(clock, inbox, keeper, outbox, Linker(clock, inbox, outbox))
     finally:
         keeper.close()
         outbox.put(Ended())
