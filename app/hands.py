@@ -123,6 +123,12 @@ class Hands(QObject):
         self.controllers.add(*every(session, compose, path, trigger))
         compose.form_shown.connect(self._form_shown)
 
+    def cancel(self) -> bool:
+        """Teach nothing any more; False when nothing was being taught."""
+        taught = bool(self.controllers.learning)
+        self.controllers.cancel()
+        return taught
+
     def show(self, parent: QWidget) -> None:
         """Show what is taught, and teach more."""
         if self._dialog is None:

@@ -51,7 +51,8 @@ class Player(QObject):
     `opened` says that there is a link now. `ports_changed` follows `outputs` and `inputs`, the names of the
     MIDI ports there are. `received`, `anchored` and `synced` pass on what the transport tells
     (`engine.playback`); `played` is for those of the messages received that are music, and emitted by whoever
-    tells them apart. `restarted` says that the transport's process had to be started again.
+    tells them apart. `input_lost(name)`: a MIDI input is gone. `restarted` says that the transport's process
+    had to be started again.
     """
 
     opened = Signal()
@@ -60,6 +61,7 @@ class Player(QObject):
     played = Signal(object)
     anchored = Signal(object)
     synced = Signal(object)
+    input_lost = Signal(str)
     restarted = Signal()
 
     def __init__(self, session: Session, open_link: OpenLink) -> None:
@@ -200,8 +202,8 @@ class Player(QObject):
     def _receive(self, event: object) -> None:
         session = self._session
         match event:
-            case playback.Anchor(tick, at, playing):
-                session.set_playhead(Playhead(tick, at * 1e-9, playing))
+            case playback.Anchor(tick, at, playing, bpm, rate):
+                session.set_playhead(Playhead(tick, at * 1e-9, playing, bpm, rate))
                 self.anchored.emit(event)
                 if self._rest is not None and not playing:
                     self.seek(int(self._rest))
@@ -214,6 +216,16 @@ class Player(QObject):
                 if name in self._lost:
                     self._lost.discard(name)
                     session.message.emit(f"{port_title(name)} is back.")
+            case playback.InputLost(name):
+                self._lost.add(name)
+                self.input_lost.emit(name)
+                session.message.emit(
+                    f"{port_title(name)} is not there; it is listened to once it is."
+                )
+            case playback.InputBack(name):
+                if name in self._lost:
+                    self._lost.discard(name)
+                    session.message.emit(f"{port_title(name)} is heard again.")
             case playback.PortNames(outputs, inputs):
                 self.outputs, self.inputs = outputs, inputs
                 self.ports_changed.emit()

@@ -21,7 +21,7 @@ from engine.document import Change, Document
 from models.card import Card
 from models.score import Mask, Notes, Region, Score, Track, UserError
 from models.system import Ask, Progress, Proposal
-from models.timebase import PPQ, SIXTEENTH
+from models.timebase import PPQ, SIXTEENTH, TempoMap
 
 SNAPS: tuple[tuple[str, int], ...] = (
     ("off", 1),
@@ -45,11 +45,14 @@ EVERYTHING = Change(
 
 @dataclass(frozen=True)
 class Playhead:
-    """Where the transport was at a moment: `tick` at `at` seconds of the session's clock."""
+    """Where the transport was at a moment: `tick` at `at` seconds of the session's clock; `bpm` and `rate` as
+    `engine.playback.Anchor` has them."""
 
     tick: float = 0.0
     at: float = 0.0
     playing: bool = False
+    bpm: float = 0.0
+    rate: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -340,8 +343,8 @@ class Session(QObject):
         head = self._playhead
         if not head.playing:
             return head.tick
-        tempo = self.heard.tempo
-        since = max((self._now() if now is None else now) - head.at, 0.0)
+        tempo = TempoMap.constant(head.bpm) if head.bpm else self.heard.tempo
+        since = max((self._now() if now is None else now) - head.at, 0.0) * head.rate
         second = tempo.second(head.tick) + since
         if self._loop is not None and head.tick < self._loop[1]:
             start, end = (tempo.second(t) for t in self._loop)

@@ -277,6 +277,8 @@ class Window(QMainWindow):
         player, capture, hands = self.player, self.capture, self.hands
         player.played.connect(capture.heard)
         player.anchored.connect(capture.anchored)
+        player.restarted.connect(capture.restarted)
+        player.input_lost.connect(capture.lost)
         capture.stop_asked.connect(lambda: player.send(playback.Stop()))
         capture.kept.connect(self.banner.say)
         hands.said.connect(self.banner.say)
@@ -445,8 +447,9 @@ class Window(QMainWindow):
         self.transport.refresh()
 
     def escape(self) -> None:
-        """Let go of the drag; else stop the request; else stop hearing; else clear the selection."""
-        if self.roll.cancel():
+        """Stop teaching a control; else let go of the drag; else stop the request; else stop hearing; else
+        clear the selection."""
+        if self.hands.cancel() or self.roll.cancel():
             return
         if self.session.job is not None:
             self.composer.stop()
