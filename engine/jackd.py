@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import rtmidi
 
@@ -16,6 +16,7 @@ from models.score import UserError
 
 SERVER_VARIABLE = "JACK_DEFAULT_SERVER"
 START_SECONDS = 10.0
+END_SECONDS = 5.0
 
 
 @contextmanager
@@ -45,14 +46,35 @@ def dummy_server(name: str, period: int, *, patient: bool = False) -> Iterator[N
     finally:
         server.terminate()
         try:
-            server.wait(5)
+            server.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+            _strike_off(program, name)
         if before is None:
             os.environ.pop(SERVER_VARIABLE, None)
         else:
             os.environ[SERVER_VARIABLE] = before
+
+
+def _strike_off(program: str, name: str) -> None:
+    """Free the place of a server that was killed.
+
+    JACK knows of eight servers, and one that did not end by itself keeps its place until another of its name has.
+    """
+    server = subprocess.Popen(
+        [program, "-r", "-n", name, "-d", "dummy"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    with suppress(UserError):
+        _wait_for(server)
+    server.terminate()
+    try:
+        server.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
 
 def _may_run_real_time() -> bool:

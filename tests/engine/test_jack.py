@@ -401,3 +401,12 @@ def test_the_benchmark_loses_nothing(monkeypatch: pytest.MonkeyPatch):
     assert len(sent) == 400 + 4 * 2  # each track's volume and program, too
     assert sent.min() >= 0
     assert received.min() > -2 * MS  # JACK's stamps and our clock differ by microseconds
+
+
+def test_a_server_that_had_to_be_killed_leaves_its_place(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(jackd, "END_SECONDS", 2.0)
+    name = f"ricercar-test-stuck-{os.getpid()}"
+    with jackd.dummy_server(name, PERIOD):
+        stuck = subprocess.run(["pgrep", "-f", f"jackd.*{name}"], capture_output=True, text=True)
+        os.kill(int(stuck.stdout.split()[0]), signal.SIGSTOP)
+    assert name.encode() not in Path("/dev/shm/jack-shm-registry").read_bytes()
