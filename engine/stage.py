@@ -177,6 +177,7 @@ class Core:
             if self._started and self._timeline.playing:
                 self._send(Stop())
         self._started = False
+        self._ear.release()
         self._desk.drop_all()
         self._warm = None
         if self._deck is not None:

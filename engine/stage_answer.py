@@ -169,7 +169,7 @@ class Answer:
     def _phrase_end(self) -> float | None:
         """When the last key of the phrase was let go; None while one is down or there is no phrase."""
         ear = self._deck.ear
-        if self._since is None or ear.held:
+        if self._since is None or ear.down(self._since):  # an older key may have lost its input
             return None
         end = ear.last_end()
         return end if end is not None and end > self._since else None

@@ -18,6 +18,7 @@ from engine.stage_time import Timeline
 from engine.staging import Scene, Setting
 from models.card import Card
 from models.score import EMPTY, Notes, Track
+from models.timebase import PPQ
 
 
 @dataclass
@@ -42,8 +43,13 @@ class Deck:
         return int(self.rng.integers(1 << 31))
 
     def margin(self, u: float) -> int:
-        """Half a beat: what begins sooner is never changed."""
-        return self.timeline.beat_length(u) // 2
+        """What begins sooner is never changed: half a beat, and more for parts that are sent ahead of time."""
+        return self.timeline.beat_length(u) // 2 + self.early(u)
+
+    def early(self, u: float) -> int:
+        """Ticks by which the part with the most negative offset is sent ahead of time."""
+        first = -min((t.offset for t in self.setting.parts), default=0)
+        return max(round(first * 1e-3 * self.timeline.bpm(u) / 60 * PPQ), 0)
 
     def scale(self, u: float, notes: Notes = EMPTY) -> fallback.Scale:
         """The scale of the score's key at `u`, or the one that fits the notes."""

@@ -38,6 +38,10 @@ class Ear:
         """The pitches of the keys that are down, lowest first."""
         return tuple(sorted({pitch for _, _, pitch in self._down}))
 
+    def down(self, since: float) -> bool:
+        """Whether a key is down that was struck at or after `since`."""
+        return any(key.onset >= since for key in self._down.values())
+
     def heard(self, played: Played, timeline: Timeline) -> bool:
         """Take in a message; whether it began a note."""
         message = played.message

@@ -104,7 +104,7 @@ class Harmonise:
     def due(self, u: float) -> float | None:
         if self._next is None:
             return None
-        return self._next - LATEST * self._deck.timeline.beat_length(self._next)
+        return self._next - self._latest(self._next)
 
     def advance(self, u: float, now: int) -> None:
         deck, start = self._deck, self._next
@@ -149,11 +149,13 @@ class Harmonise:
     def _following(self, u: float) -> int:
         return self._deck.timeline.following(u, self._deck.setting.quantum)
 
+    def _latest(self, u: float) -> float:
+        """How many ticks before they sound the chords are settled."""
+        return LATEST * self._deck.timeline.beat_length(u) + self._deck.early(u)
+
     def _wake(self, u: float) -> None:
         """A melody begins: chords come on the next beat or bar after its note."""
-        deck = self._deck
-        latest = LATEST * deck.timeline.beat_length(u)
-        self._next = self._following(u + latest + 1)
+        self._next = self._following(u + self._latest(u) + 1)
 
     def _melody(self, u: float) -> int | None:
         """The highest pitch held, or the last one if it was let go less than a breath ago."""

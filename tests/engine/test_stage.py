@@ -548,6 +548,35 @@ def test_panic_and_floods_leave_it_playing(perform: Perform) -> None:
     world.stage(stage.Halt())
 
 
+def test_parts_sent_ahead_of_time_are_laid_ahead_of_time(perform: Perform) -> None:
+    world = perform()
+    part = Track(LIVE, "Lead", port="a", offset=-200)
+    world.transport(Play(0))
+    world.stage(setting(Mode.HARMONISE, quantum=Quantum.BEAT, parts=(part,)))
+    world.stage(stage.Go())
+    for i in range(8):
+        world.play(4 + i, 72 + 2 * (i % 2), 0.9)
+    world.run(20)
+    onsets = [n[0] for n in world.notes("a")]
+    assert {round(b % 1, 2) for b in onsets} == {0.6}  # 200 ms before the beat, each of them
+    world.stage(stage.Halt())
+
+
+def test_a_key_that_lost_its_input_does_not_hold_up_the_next_phrase(perform: Perform) -> None:
+    world = perform()
+    world.stage(setting(Mode.ANSWER, bars=1))
+    world.stage(stage.Go())
+    world.play(2, 40, 1000)
+    world.at(4, lambda: world.stage(stage.Pad()))
+    world.run(20)
+    assert world.view.state == "ready"
+    before = len(world.notes())
+    phrase(world, 21)
+    world.run(36)
+    assert len(world.notes()) > before
+    world.stage(stage.Halt())
+
+
 def test_the_same_seed_plays_the_same(perform: Perform) -> None:
     def once() -> list[tuple[float, int, float]]:
         world = perform(seconds=3.0, seed=5)
