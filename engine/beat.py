@@ -27,6 +27,8 @@ class Beat:
         self.until: int | None = None
         self.loop = Loop()
         self.laps = 0
+        self.jump_due = NEVER  # when it reaches the end of the loop, as planned
+        self.end_due = NEVER  # when it reaches its end, but for jumps before that
         self._history: deque[Turn] = deque()
 
     def position(self, now: int) -> float:
@@ -44,23 +46,15 @@ class Beat:
         """Where it is going to jump; None outside a loop."""
         return self.loop.end if self.loop and self.course.tick < self.loop.end else None
 
-    @property
-    def end_due(self) -> int:
-        """When it reaches its end, but for jumps before that."""
-        if not self.playing or self.ended or self.until is None or self.until < self.course.tick:
-            return NEVER
-        return self.course.moment(self.until)
-
-    @property
-    def jump_due(self) -> int:
-        """When it reaches the end of the loop."""
-        if not self.playing or self.ended or self.loop_end is None:
-            return NEVER
-        return self.course.moment(self.loop_end)
-
     def plan(self, strands: Iterable[Strand]) -> None:
-        """Have strands know what is next for them."""
+        """Find out what is next, for the strands too."""
         loop_end, until = self.loop_end, self.until
+        self.jump_due = self.end_due = NEVER
+        if self.playing and not self.ended:
+            if loop_end is not None:
+                self.jump_due = self.course.moment(loop_end)
+            if until is not None and until >= self.course.tick:
+                self.end_due = self.course.moment(until)
         for strand in strands:
             strand.plan(loop_end, until)
 

@@ -79,6 +79,7 @@ class Sender:
     def _step(self, strand: Strand, deadline: int, ons: list[tuple[int, Line, bytes]]) -> None:
         """Let a strand turn or end, and send what belongs at one tick; note-ons are left to the caller, as
         they come after everybody's note-offs."""
+        loop_end, until = self._beat.loop_end, self._beat.until
         while strand.due <= deadline and strand.deed != "events":
             if strand.deed == "turn":
                 turn = strand.turns.popleft()
@@ -91,7 +92,7 @@ class Sender:
             else:
                 strand.ended = True
                 self._end(strand, strand.due + strand.lead)
-            self._beat.plan([strand])
+            strand.plan(loop_end, until)
         if strand.due <= deadline:
             tick, moment = strand.next, strand.due + strand.lead
             if isinstance(strand, Line):
@@ -101,7 +102,7 @@ class Sender:
             elif isinstance(strand, Pulses):
                 self._clock_out.pulse(strand, moment)
             strand.done = tick + 1
-            self._beat.plan([strand])
+            strand.plan(loop_end, until)
 
     def _send(self, line: Line, tick: int, moment: int, ons: list[tuple[int, Line, bytes]]) -> None:
         cursor = line.cursor

@@ -149,7 +149,7 @@ class _Transport:
             self._turn(beat.course.jumped(beat.loop.start, deadline), deadline, jump=True)
             beat.plan(strands)
         elif beat.end_due <= deadline:
-            beat.ended = True
+            beat.ended, beat.end_due = True, NEVER
         self._sender.advance(strands, deadline)
         if beat.ended and all(strand.ended for strand in strands):
             self._stop(beat.until if beat.until is not None else beat.position(deadline))
