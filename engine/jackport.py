@@ -5,7 +5,7 @@ a message waits in a heap until the period that holds its moment, and is written
 it must be handed over `lead_ns` before; one that comes later leaves with the next period, as with rtmidi.
 
 What is played in and passed on is not later at all: inputs and outputs belong to one client, which reads, lets
-the transport answer (a tenth of a millisecond), and writes the answer at the frame of the question.
+the transport answer (some tenths of a millisecond), and writes the answer at the frame of the question.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ Heard = Callable[[Sequence[int], int], list[Live]]
 class JackClient:
     """One client of the JACK server, for all our ports. OSError when there is no server.
 
-    Its process callback is all that runs in JACK's time: it takes the interpreter for some 10 µs a period
-    in which nothing comes in.
+    Its process callback is all that runs in JACK's time: it waits for nobody, but for the transport to answer
+    what goes through.
     """
 
     def __init__(self, name: str) -> None:
@@ -57,7 +57,6 @@ class JackClient:
         except jack.JackError as error:
             raise OSError(str(error)) from error
         self.alive = True
-        self.xruns = 0
         self._sent = 0  # messages handed to all outputs
         self._wanted = 0  # how many of them JACK waits for
         self._answered = threading.Lock()  # held until there are so many
@@ -67,7 +66,6 @@ class JackClient:
         self._frame_ns = 1e9 / self._client.samplerate
         self._zero = 0.0  # the moment of frame 0
         self._client.set_shutdown_callback(self._ended)
-        self._client.set_xrun_callback(self._stumbled)
         self._client.set_process_callback(self._process)
         self._client.activate()
 
@@ -180,9 +178,6 @@ class JackClient:
 
     def _ended(self, _status: Any, _reason: str) -> None:
         self.alive = False
-
-    def _stumbled(self, _delayed_us: float) -> None:
-        self.xruns += 1
 
 
 class JackPort:

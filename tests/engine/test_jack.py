@@ -17,13 +17,16 @@ from queue import Empty, SimpleQueue
 import pytest
 import rtmidi
 
-from engine import bench_midi, jackd, midi
+from engine import bench_midi, jackd, midi, ports
+from engine.clock import SystemClock
 from engine.playback import (
     Anchor,
+    Command,
     Ended,
     Event,
     InputBack,
     InputLost,
+    LetGo,
     Listen,
     Live,
     Loop,
@@ -32,6 +35,7 @@ from engine.playback import (
     PortBack,
     PortLost,
     PortNames,
+    PortOpened,
     Ready,
     Route,
     Seek,
@@ -401,6 +405,38 @@ def test_the_benchmark_loses_nothing(monkeypatch: pytest.MonkeyPatch):
     assert len(sent) == 400 + 4 * 2  # each track's volume and program, too
     assert sent.min() >= 0
     assert received.min() > -2 * MS  # JACK's stamps and our clock differ by microseconds
+
+
+def test_without_jack_client_rtmidi_carries_both_ways(
+    gear: jackd.Gear, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "engine.jackport", None)  # as if it could not be imported
+    inbox: SimpleQueue[Command] = SimpleQueue()
+    outbox: SimpleQueue[Event] = SimpleQueue()
+    keeper = ports.Keeper(SystemClock(), inbox, outbox, poll_seconds=0.05)
+    keeper.start()
+    keeper.want(frozenset({"gear"}))
+    opened = inbox.get(timeout=5)
+    assert isinstance(opened, PortOpened)
+    assert isinstance(opened.port, ports.RtMidiPort)
+    opened.port.send(bytes((0x90, 60, 90)))
+    wait_for(lambda: notes(gear) == [("on", 60)])
+    left = Keyboard("left")
+    keeper.listen(("left:out", "virtual:Stage"))
+    waiting: set[Event] = {InputBack("left:out"), InputBack("virtual:Stage")}
+    while waiting:
+        waiting.discard(outbox.get(timeout=5))
+    desk = Keyboard("desk", into="Stage")
+    keeper.thru((Route("", "gear"),))
+    assert isinstance(inbox.get(timeout=5), Live)
+    for keyboard, source in ((left, "left:out"), (desk, "virtual:Stage")):
+        keyboard.play(0x90, 62, 90)
+        assert inbox.get(timeout=5) == Live("gear", bytes((0x90, 62, 90)), source=source)
+    left.close()
+    assert inbox.get(timeout=5) == Live("gear", bytes((0x80, 62, 64)), source="left:out")
+    assert inbox.get(timeout=5) == LetGo("left:out")
+    desk.close()
+    keeper.close()
 
 
 def test_a_server_that_had_to_be_killed_leaves_its_place(monkeypatch: pytest.MonkeyPatch):
