@@ -16,7 +16,8 @@ SOSTENUTO_CC, SOFT_CC, ALL_SOUND_OFF_CC, ALL_NOTES_OFF_CC = 66, 67, 120, 123
 SILENCING_CCS = (SUSTAIN_CC, SOSTENUTO_CC, SOFT_CC, ALL_SOUND_OFF_CC, ALL_NOTES_OFF_CC)
 
 KEYBOARD = -1
-"""The owner of live notes that somebody will lift. Tracks own by their ids, from 0; auditions by numbers below."""
+"""The owner of what is played in the window. Tracks own by their ids, from 0; MIDI inputs and auditions by numbers
+below."""
 
 Key = tuple[str, int, int]
 """A key that can sound: port, channel, pitch."""
@@ -119,13 +120,6 @@ class Outputs:
         for key in [k for k, (_, owners) in self._sounding.items() if track in owners]:
             if key not in keep:
                 self.lift(track, key, moment)
-
-    def end_tracks_notes(self) -> None:
-        """All tracks let go of their keys, and of the pedals that would let them ring on."""
-        for key, (_, owners) in list(self._sounding.items()):
-            for owner in [o for o in owners if o > KEYBOARD]:
-                self.lift(owner, key)
-        self.raise_pedals(self._state)
 
     def end_all_notes(self) -> None:
         """Nothing sounds any more."""
