@@ -319,6 +319,7 @@ class Performance(QObject):
         if not session.commit("Keep what was performed", kept):
             return False
         self._kept = remembered
+        session.message.emit("Kept, as one step to undo.")
         return True
 
     def close(self) -> None:

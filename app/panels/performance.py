@@ -82,7 +82,7 @@ NUMBERS: dict[str, Callable[[float], str]] = {
     "register": lambda v: f"{v:+.0f} oct".replace("-", "−") if v else "±0",
     "bars": lambda v: f"{v:.0f}",
     "rest": lambda v: f"{v:g} beat{'s' * (v > 1)}",
-    "passes": lambda v: "every pass" if v == 1 else f"every {v:.0f}",
+    "passes": lambda v: "each" if v == 1 else f"every {v:.0f}",
     "share": lambda v: f"{v * 100:.0f} %",
 }
 """How a dial's number reads."""

@@ -138,7 +138,8 @@ class Headline(Painted):
         taken += self.write(painter, number, whole, LARGE, "text", right)
         mode_room = rows[0].adjusted(0, 0, -taken - 12, 0)
         self.write(painter, mode_room, mode, LARGE, "selected", weight=QFont.Weight.Bold)
-        self.write(painter, rows[1], system, LARGE, "accent", weight=QFont.Weight.Medium)
+        medium = QFont.Weight.Medium
+        self.write(painter, rows[1], system, LARGE, "accent", weight=medium, least=MIDDLE)
         self.write(painter, rows[2], sync, LARGE, "text_dim" if self._calm else "warning")
         self.write(painter, rows[2], late, MIDDLE, "warning", right)
 
@@ -215,7 +216,7 @@ class Band(Painted):
         wide = self.write(painter, box, view.state, STATE, shade, weight=QFont.Weight.Bold)
         rest = box.adjusted(wide + 1.5 * edge, 0, 0, 0)
         right = Qt.AlignmentFlag.AlignRight
-        self.write(painter, rest, view.coming, LARGE, "text", right)
+        self.write(painter, rest, view.coming, LARGE, "text", right, least=MIDDLE)
 
 
 def coming_bars(

@@ -6,7 +6,7 @@ and still read at 16 (ISO 9241-303); normal sight resolves one of 5. At two metr
 
     HUGE .205 is 39 mm, 66 minutes: bar and beat, from the corner of an eye;
     LARGE .052 is 9.8 mm, 17 minutes, and STATE .06: what is read while one plays;
-    MIDDLE .038 is 7.1 mm, 12 minutes: how often it was late;
+    MIDDLE .038 is 7.1 mm, 12 minutes: how often it was late, and long words;
     SMALL .026 is 4.9 mm, 8 minutes: what is set between pieces, legible without leaning forward.
 """
 
@@ -67,11 +67,15 @@ class Painted(QWidget):
         shade: QColor | str,
         align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
         weight: QFont.Weight = QFont.Weight.DemiBold,
+        least: float = 0.0,
     ) -> float:
-        """One line of text in the middle of a box, `height` of the unit high, ended by "…" where it does not fit.
-        Returns how wide it is, in pixels."""
+        """One line of text in the middle of a box, `height` of the unit high, or `least` where it does not fit so,
+        and then ended by "…". Returns how wide it is, in pixels."""
         font = font_of(height * self.unit, weight)
         metrics = QFontMetricsF(font)
+        if least and metrics.horizontalAdvance(text) > box.width():
+            font = font_of(least * self.unit, weight)
+            metrics = QFontMetricsF(font)
         shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, box.width())
         painter.setFont(font)
         painter.setPen(theme.colour(shade) if isinstance(shade, str) else shade)

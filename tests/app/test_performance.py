@@ -550,6 +550,7 @@ def test_keeping_is_one_undo_step(house: House) -> None:
     house.press("K")
     kept = house.session.document.score
     assert [t.name for t in kept.tracks[4:]] == ["Part 0", "Part 1"]
+    assert house.said[-1] == "Kept, as one step to undo."
     house.press("K")
     assert house.session.document.score is kept
     assert house.said[-1] == "There is nothing new to keep."
