@@ -155,7 +155,6 @@ def every(
     """The targets of the window itself: actions (`trigger(name)` does one), tempo, volume, the path, and the
     parameters of every system. The map's and the stage's come from their own panels."""
     return (
-        *targets.action_targets(ACTIONS, trigger),
         _tempo(session),
         _volume(session),
         Target("path", "Path from A to B", Kind.NUMBER, path.set_position, path.position),
@@ -166,4 +165,5 @@ def every(
                 card, partial(compose.value, card), partial(compose.set_value, card)
             )
         ),
+        *targets.action_targets(ACTIONS, trigger),
     )

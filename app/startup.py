@@ -60,7 +60,9 @@ def run(arguments: Sequence[str], *, painted: Callable[[Window], None] | None = 
         FirstFrame(window, painted)
     window.show()
     status = application.exec()
-    if not window.composer.ended(LAST_SECONDS):
+    # Both are asked, one after the other, as each waits for its own thread.
+    ended = [window.composer.ended(LAST_SECONDS), window.performance.ended(LAST_SECONDS)]
+    if not all(ended):
         # Inside an import or a long step of torch; Python would tear both down and abort. Nothing is
         # lost: every commit is on the disk, ports and files are closed.
         sys.stdout.flush()

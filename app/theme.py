@@ -177,10 +177,10 @@ QAbstractSpinBox { padding: 3px 0px; }
 QAbstractSpinBox::up-button, QAbstractSpinBox::down-button { width: 0; height: 0; border: none; }
 QComboBox::drop-down { border: none; width: 18px; }
 QComboBox::down-arrow { image: url("%chevron"); width: 12px; height: 12px; }
-QCheckBox::indicator { width: 13px; height: 13px; border: 1px solid @text_faint; border-radius: 4px;
+QCheckBox::indicator, QListView::indicator { width: 13px; height: 13px; border: 1px solid @text_faint; border-radius: 4px;
     background: @field; }
 QCheckBox::indicator:hover, QCheckBox::indicator:focus { border-color: @text; }
-QCheckBox::indicator:checked { background: @accent; border-color: @accent; image: url("%check"); }
+QCheckBox::indicator:checked, QListView::indicator:checked { background: @accent; border-color: @accent; image: url("%check"); }
 QComboBox QAbstractItemView {
     background: @panel; border: 1px solid @line; selection-background-color: @accent_deep; }
 QListView, QTreeView, QTableView, QScrollArea { background: @panel; border: none; outline: none; }

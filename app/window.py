@@ -283,8 +283,8 @@ class Window(QMainWindow):
         capture.kept.connect(self.banner.say)
         hands.said.connect(self.banner.say)
         hands.hinted.connect(self.hint.say)
-        hands.serve(self.session, self.compose, self.path, self._trigger)
         hands.controllers.add(*self.performance.targets())
+        hands.serve(self.session, self.compose, self.path, self._trigger)
 
     def _trigger(self, name: str) -> None:
         self._actions[name].trigger()

@@ -18,6 +18,7 @@ BENCHMARKS = {
     "systems": "models.bench_systems:run",
     "start": "app.bench_start:run",
     "map": "app.bench_map:run",
+    "performance": "app.bench_performance:run",
     "score": "engine.bench_score:run",
     "durability": "engine.bench_durability:run",
 }

@@ -317,8 +317,8 @@ class System:
         return cls(nets.load(path, CARD.id, Shape, Net), device)
 
     def save(self, path: Path, card: Mapping[str, Any]) -> None:
-        """Writes the weights (in half precision) and `card`, to which the net's shape is added."""
-        nets.save(self.net, path, card)
+        """Writes the weights (matrices in 8 bits) and `card`, to which the net's shape is added."""
+        nets.save(self.net, path, card, bits=8)
 
     def generate(self, ask: Ask, context: Context) -> Iterator[Proposal | Progress]:
         """Creates, accompanies or regenerates; see `System`. The first proposals come after one pass
