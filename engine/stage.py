@@ -193,6 +193,14 @@ class Core:
         if setting.mode not in modes(card):
             self._say(f"{card.name} cannot {setting.mode}; choose another system.")
             return
+        # A knob that is out of range must not end a performance.
+        setting = replace(
+            setting,
+            bars=max(setting.bars, 1),
+            passes=max(setting.passes, 1),
+            share=min(max(setting.share, 0.0), 1.0),
+            rest=max(setting.rest, 0.0),
+        )
         before = self._deck
         deck = self._deck = Deck(
             self._send_played,

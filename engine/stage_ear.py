@@ -58,12 +58,12 @@ class Ear:
         waiting = list(self._waiting)
         self._waiting.clear()
         # What was over long before is no part of this.
-        late = [p.at >= anchor.at - GRACE_NS for p in waiting]
-        kept = {_key(p) for p, recent in zip(waiting, late, strict=True) if recent}
+        fresh = [p.at >= anchor.at - GRACE_NS for p in waiting]
+        kept = {_key(p) for p, recent in zip(waiting, fresh, strict=True) if recent}
         begun = {_key(p): i for i, p in enumerate(waiting) if _begins(p)}
         ended = {_key(p): i for i, p in enumerate(waiting) if not _begins(p)}
         down = {key for key, i in begun.items() if ended.get(key, -1) < i}
-        for p, recent in zip(waiting, late, strict=True):
+        for p, recent in zip(waiting, fresh, strict=True):
             if recent or (_key(p) in kept | down and _begins(p)):
                 self._take(p, max(timeline.position(p.at), anchor.tick + timeline.shift))
 

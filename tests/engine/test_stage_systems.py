@@ -32,7 +32,6 @@ HEARD = (
     ("blstm_chords", Mode.HARMONISE),
     ("mini_bach", Mode.HARMONISE),
     ("rbm_c", Mode.HARMONISE),
-    ("rnn_rbm", Mode.HARMONISE),
     ("blues_mc", Mode.HARMONISE),
     ("deep_bach", Mode.MUTATE),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import fallback
@@ -28,6 +28,7 @@ def timeline(
     return Timeline(TempoMap.constant(bpm), meter, loop, Anchor(tick, SECOND, True))
 
 
+@settings(max_examples=40)
 @given(
     st.integers(0, 5),
     st.integers(1, 5),
@@ -144,6 +145,7 @@ bars = st.lists(
 )
 
 
+@settings(max_examples=30)
 @given(bars, st.integers(0, 2**32 - 1))
 def test_a_varied_bar_is_another_bar_in_the_key(
     rows: list[tuple[int, int, int, int]], seed: int
