@@ -185,7 +185,7 @@ ACTIONS: tuple[Action, ...] = (
         "Silence everything",
         ("Ctrl+.",),
         "All notes off on every port",
-        lambda w: w.player.panic(),
+        lambda w: w.performance.panic(),
     ),
     # Compose
     Action(

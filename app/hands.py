@@ -12,21 +12,30 @@ from PySide6.QtWidgets import QWidget
 from app import targets
 from app.actions import ACTIONS
 from app.controllers import Controllers
-from app.controls import Kind
+from app.controls import Kind, Source
 from app.panels.parameters import ParameterForm
 from app.panels.path import PathPanel
 from app.panels.systems import ComposePanel
 from app.panels.transport import with_tempo
 from app.player import Player
+from app.rig import Rig
 from app.session import Session
 from app.targets import Target
-from engine import edits, playback
+from engine import edits, playback, schedule
 from models.card import Card
 from models.score import Score, Track
 
 SLOWEST, FASTEST = 30, 240
 """Quarter notes a minute at the ends of a control's way."""
 LOUDEST = 127
+
+STATUS = {
+    Source.NOTE: schedule.NOTE_ON,
+    Source.CC: schedule.CONTROL,
+    Source.PROGRAM: schedule.PROGRAM,
+    Source.BEND: schedule.BEND,
+    Source.PRESSURE: schedule.PRESSURE,
+}
 
 
 class Tentative:
@@ -103,14 +112,16 @@ class Hands(QObject):
     said = Signal(str)
     hinted = Signal(str)
 
-    def __init__(self, player: Player, settings: QSettings) -> None:
+    def __init__(self, player: Player, rig: Rig, settings: QSettings) -> None:
         super().__init__(player)
-        self._player = player
+        self._player, self._rig = player, rig
         self.controllers = Controllers(settings, self)
         self._dialog: QWidget | None = None
         player.received.connect(self._received)
+        self.controllers.changed.connect(self._silence)
         self.controllers.said.connect(self.said)
         self.controllers.waiting.connect(self._waiting)
+        self._silence()
 
     def serve(
         self,
@@ -136,6 +147,19 @@ class Hands(QObject):
             self._dialog = learn.LearnDialog(self.controllers, lambda: self._player.inputs, parent)
         self._dialog.show()
         self._dialog.raise_()
+
+    def _silence(self) -> None:
+        """What is taught is not to sound as well."""
+        found = (m.control for m in self.controllers.mappings)
+        numbered = (Source.NOTE, Source.CC, Source.PROGRAM)
+        self._rig.set_taught(
+            frozenset(
+                playback.Taught(
+                    STATUS[c.source], c.number if c.source in numbered else -1, c.channel, c.device
+                )
+                for c in found
+            )
+        )
 
     def _received(self, event: playback.Played) -> None:
         if not self.controllers.receive(event.message, event.source):

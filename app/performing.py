@@ -374,6 +374,7 @@ class Performance(QObject):
             self.laid = ()
         self._bases = (self._bases[1], self.session.document.score)
         self.view = view
+        self.player.endless = view.running
         self.view_changed.emit(view)
 
     def _changed(self, change: Change) -> None:

@@ -73,6 +73,8 @@ class Player(QObject):
         self._lost: set[str] = set()
         self._began = 0
         self._rest: float | None = None  # where the playhead goes back to after a phrase
+        self.endless = False
+        """Whether the end of the music does not stop it: a performance goes on there."""
         self.outputs: tuple[str, ...] = ()
         self.inputs: tuple[str, ...] = ()
         self._later = QTimer(self, singleShot=True)
@@ -126,7 +128,9 @@ class Player(QObject):
         self._began, self._rest = tick, None
         # A loop goes on to its end, though the music in it may be over sooner.
         end = music[1] if session.loop is None else max(music[1], session.loop[1])
-        self.send(playback.Play(tick, end if until is None else until))
+        if until is None and not self.endless:
+            until = end
+        self.send(playback.Play(tick, until))
 
     def stop(self) -> None:
         """Stop and go back to where playing began; stopped already, go to the beginning."""

@@ -61,7 +61,8 @@ class Rig(QObject):
         follow = stored.get("follow", "")
         self.follow = follow if isinstance(follow, str) else ""
         self.synced = playback.Synced("", "own", 120.0)
-        self._route: playback.Route | None = None
+        self._thru: playback.Thru | None = None
+        self._taught: frozenset[playback.Taught] = frozenset()
         self._program: tuple[str, bytes] | None = None
         player.opened.connect(self.begin)
         player.synced.connect(self._synced)
@@ -73,7 +74,7 @@ class Rig(QObject):
         self._player.send(playback.Listen(self.inputs))
         self._player.send(playback.SendClock(self.clock))
         self._player.send(playback.Follow(self.follow))
-        self._route = None
+        self._thru = None
         self._reroute()
 
     def listen(self, names: tuple[str, ...]) -> None:
@@ -88,6 +89,11 @@ class Rig(QObject):
         self.thru = on
         self._reroute()
         self._keep()
+
+    def set_taught(self, controls: frozenset[playback.Taught]) -> None:
+        """Let these controls, which move things of ours, not sound besides."""
+        self._taught = controls
+        self._reroute()
 
     def set_clock(self, on: bool) -> None:
         """Send MIDI clock to every open output, or don't."""
@@ -143,9 +149,10 @@ class Rig(QObject):
             if (port, message) != self._program:
                 self._program = (port, message)
                 self._player.send(playback.Live(port, message))
-        if route != self._route:
-            self._route = route
-            self._player.send(playback.Thru(() if route is None else (route,)))
+        thru = playback.Thru(() if route is None else (route,), self._taught)
+        if thru != self._thru:
+            self._thru = thru
+            self._player.send(thru)
 
 
 def _stored(text: str) -> dict[str, object]:

@@ -80,6 +80,7 @@ class Window(QMainWindow):
     files: Files
     player: Player
     hands: Hands
+    performance: Performance
     roll: PianoRoll
     tracks: TracksPanel
     compose: ComposePanel
@@ -115,7 +116,7 @@ class Window(QMainWindow):
         cards, rng = catalogue.cards() if cards is None else cards, rng or np.random.default_rng()
         self.shaper = Shaper(session, self.composer, spaces=spaces, rng=rng)
         self.places = Places(session, self.composer, self.errands, self.shaper)
-        self.hands = Hands(self.player, settings)
+        self.hands = Hands(self.player, self.rig, settings)
         self.controllers = self.hands.controllers
         self.performance = Performance(session, self.player, self.rig, cards, settings, parent=self)
         self.capture = Capture(session, settings)

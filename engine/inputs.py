@@ -15,7 +15,7 @@ from typing import Any
 import rtmidi
 
 from engine.clock import Clock
-from engine.playback import Command, Event, LetGo, Live, Notice, Played, Route, Timing
+from engine.playback import Command, Event, LetGo, Live, Notice, Played, Thru, Timing
 from engine.schedule import NOTE_OFF
 from engine.thru import Flood, Router, whole
 
@@ -96,13 +96,13 @@ class Hearing:
             for source in sorted(dropped):
                 self._release(source)
 
-    def thru(self, routes: tuple[Route, ...]) -> None:
-        """Pass on along these routes from now on; notes that sound end where they are."""
+    def thru(self, thru: Thru) -> None:
+        """Pass on in this way from now on; notes that sound end where they are."""
         with self._lock:
-            for port in dict.fromkeys(route.port for route in routes):
+            for port in dict.fromkeys(route.port for route in thru.routes):
                 # A note-off of nothing: it only has the port opened before the first note.
                 self._inbox.put(Live(port, bytes((NOTE_OFF, 0, 0)), source="thru"))
-            self._send(self._router.route(routes))
+            self._send(self._router.route(thru.routes, thru.taught))
 
     def follow(self, source: str) -> None:
         """Hand on the time that this `Follow.source` names, and no other."""

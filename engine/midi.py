@@ -127,8 +127,8 @@ def _receive(
                 case Listen(names):
                     keeper.listen(names)
                     continue
-                case Thru(routes):
-                    keeper.thru(routes)
+                case Thru():
+                    keeper.thru(message)
                     continue
                 case Follow(source):
                     keeper.follow(source)

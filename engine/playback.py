@@ -135,10 +135,24 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Taught:
+    """A control that moves something of the program: messages of that `kind` (status without channel) and
+    `number` (key, controller or program, −1 for those without) from the input `source` ("" any) on `channel`
+    (None any)."""
+
+    kind: int
+    number: int = -1
+    channel: int | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
 class Thru:
-    """Pass on what is played in along these routes, at once and without leaving the MIDI process."""
+    """Pass on what is played in along these routes, at once and without leaving the MIDI process; but not
+    what comes from controls that are taught, which is no music."""
 
     routes: tuple[Route, ...] = ()
+    taught: frozenset[Taught] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from engine.playback import (
     PortLost,
     PortNames,
     PortOpened,
-    Route,
+    Thru,
 )
 from models.score import UserError
 
@@ -288,9 +288,9 @@ class Keeper:
 
         self._requests.put(obey)
 
-    def thru(self, routes: tuple[Route, ...]) -> None:
-        """Pass on what is heard along these routes, from now on."""
-        self.hearing.thru(routes)
+    def thru(self, thru: Thru) -> None:
+        """Pass on what is heard in this way, from now on."""
+        self.hearing.thru(thru)
 
     def follow(self, source: str) -> None:
         """Hear the input that a `Follow.source` names, if it names one. Returns at once."""

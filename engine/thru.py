@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from engine.playback import Live, Route
-from engine.schedule import BEND, CONTROL, NOTE_OFF, NOTE_ON, PRESSURE
+from engine.playback import Live, Route, Taught
+from engine.schedule import BEND, CONTROL, NOTE_OFF, NOTE_ON, PRESSURE, PROGRAM
 
 KEY_PRESSURE = 0xA0
 ALL_SOUND_OFF_CC, ALL_NOTES_OFF_CC = 120, 123
@@ -51,13 +51,20 @@ class Router:
 
     def __init__(self) -> None:
         self._routes: tuple[Route, ...] = ()
+        self._taught: dict[tuple[int, int], list[Taught]] = {}
         self._struck: dict[tuple[str, int, int], tuple[Destination, ...]] = {}
         self._holders: dict[tuple[str, Destination], int] = {}
         self._lasting: dict[tuple[str, int, int, int], frozenset[tuple[str, int]]] = {}
 
-    def route(self, routes: tuple[Route, ...]) -> list[Live]:
-        """Follow these routes from now on; what comes back puts to rest what is no longer reached."""
+    def route(
+        self, routes: tuple[Route, ...], taught: frozenset[Taught] = frozenset()
+    ) -> list[Live]:
+        """Follow these routes from now on, and pass on nothing of the controls `taught` (but their ends);
+        what comes back puts to rest what is no longer reached."""
         self._routes = routes
+        self._taught = {}
+        for control in taught:
+            self._taught.setdefault((control.kind, control.number), []).append(control)
         found: list[Live] = []
         for slot, places in list(self._lasting.items()):
             source, channel, *_ = slot
@@ -69,6 +76,8 @@ class Router:
     def message(self, source: str, message: bytes) -> list[Live]:
         """What is to be sent for a channel message (a whole one) that came from `source`."""
         kind, channel = message[0] & 0xF0, message[0] & 0x0F
+        if self._taught and self._moves(source, kind, channel, message):
+            return []
         if kind == NOTE_ON and message[2]:
             return self._strike(source, channel, message[1], message[2])
         if kind in (NOTE_ON, NOTE_OFF):
@@ -102,6 +111,17 @@ class Router:
         self._struck.clear()
         self._holders.clear()
         self._lasting.clear()
+
+    def _moves(self, source: str, kind: int, channel: int, message: bytes) -> bool:
+        """Whether this comes from a control that is taught. A key that is let go is always passed on: it may
+        have been struck before."""
+        if kind == NOTE_OFF or (kind == NOTE_ON and not message[2]):
+            return False
+        number = message[1] if kind in (NOTE_ON, CONTROL, PROGRAM) else -1
+        return any(
+            t.channel in (None, channel) and t.source in ("", source)
+            for t in self._taught.get((kind, number), ())
+        )
 
     def _ways(self, source: str, channel: int) -> Iterable[tuple[str, int, Route]]:
         """The port and the channel of each route that is open to this input."""

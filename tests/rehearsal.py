@@ -6,13 +6,13 @@ from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
+from fakes import EarlyPort, FakeClock, RecordingPort, RecordingPorts
 
 from engine import schedule
 from engine.playback import Anchor, Event, Load
 from engine.transport import run
 from models.score import NO_CONTROLS, Controls, Notes, Track
 from models.timebase import PPQ
-from tests.fakes import EarlyPort, FakeClock, RecordingPort, RecordingPorts
 
 MS = 1_000_000
 QUARTER = 500 * MS  # at the default tempo

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from fakes import ToySystem
 from PySide6.QtWidgets import QApplication
 
 from app import bench_roll
 from app.pianoroll.scene import CROWD
 from models.score import UserError
 from models.system import Ask, Context, Progress, Proposal
-from tests.fakes import ToySystem
 
 
 class Willing(ToySystem):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import mouse
 import numpy as np
 import pytest
+from mouse import ALT, CONTROL, RIGHT, SHIFT, Place
 from PySide6.QtCore import QMimeData, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
@@ -19,8 +21,6 @@ from engine import edits, midifile
 from engine.document import Document
 from models.score import Notes, Score, Track, UserError
 from models.timebase import PPQ, SIXTEENTH, MeterMap
-from tests.app import mouse
-from tests.app.mouse import ALT, CONTROL, RIGHT, SHIFT, Place
 
 BAR = 4 * PPQ
 

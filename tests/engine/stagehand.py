@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from typing import Any, ClassVar
 
 import numpy as np
+from fakes import RecordingPorts
 
 from engine import stage, transport
 from engine.messages import (
@@ -31,7 +32,6 @@ from models.card import Card, Objective, Param, Representation, Task
 from models.score import Notes, Track, UserError
 from models.system import Ask, Context, Progress, Proposal
 from models.timebase import PPQ, SIXTEENTH
-from tests.fakes import RecordingPorts
 
 SECOND = 1_000_000_000
 BEAT = SECOND // 2

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_fuzz import FUZZ, damaged, read, works
 
 from engine import abcfile, exchange
 from models.representations import abc_notation
 from models.score import Key, Notes, Score, Track, UserError
 from models.timebase import PPQ, MeterMap, TempoMap
-from tests.engine.test_fuzz import FUZZ, damaged, read, works
 
 BAR = 4 * PPQ
 JIG = """X:7

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from fakes import ToySystem
 
 from engine.asking import ask
 from models.card import Task
 from models.score import Notes, Score, Track
 from models.timebase import PPQ
-from tests.fakes import ToySystem
 
 CARD = replace(ToySystem.card, tasks=tuple(Task), voices=("chords",))
 NOTES = Notes.of(np.arange(4) * PPQ, PPQ, 60)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakes import ToySystem
 
 from app.__main__ import main as program
 from engine import cli, exchange, files, midifile
@@ -22,7 +23,6 @@ from models import catalogue
 from models.card import Card, Param, Task
 from models.score import Key, Notes, Score, Track, UserError
 from models.timebase import PPQ, MeterMap, TempoMap
-from tests.fakes import ToySystem
 
 ODE = "ode_an_die_freude_melody.musicxml"
 MELODY = "wer_hat_dich_so_geschlagen_melody.musicxml"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from music import edit, ordinary, scores
 
 from engine import document as document_module
 from engine import edits
@@ -16,7 +17,6 @@ from engine.delta import Delta, between
 from engine.document import Change, Document, Step, difference
 from engine.packed import DamagedError, label_of, pack, unpack
 from models.score import Notes, Score, Track, UserError
-from tests.music import edit, ordinary, scores
 
 
 class Listener:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from music import edit, scores
 
 from engine import edits
 from models.score import EMPTY, Key, Notes, Region, Score, Track
 from models.timebase import MeterMap, TempoMap
-from tests.music import edit, scores
 
 
 def two_tracks() -> Score:

@@ -6,12 +6,12 @@ from queue import SimpleQueue
 
 import pytest
 import rtmidi
+from fakes import FakeClock
 
 from engine import inputs
 from engine.inputs import Hearing, Waiting, followed, tells_time
-from engine.playback import LetGo, Live, Notice, Played, Route, Timing
+from engine.playback import LetGo, Live, Notice, Played, Route, Thru, Timing
 from engine.ports import Seen
-from tests.fakes import FakeClock
 
 ON, OFF = bytes((0x90, 60, 90)), bytes((0x80, 60, 64))
 FULL_FRAME = bytes((0xF0, 0x7F, 0x7F, 1, 1, 0x21, 2, 3, 4, 0xF7))
@@ -26,7 +26,7 @@ class Desk:
         self.outbox: SimpleQueue = SimpleQueue()
         self.hearing = Hearing(self.clock, self.inbox, self.outbox)
         self.hearing.listen(frozenset(listened))
-        self.hearing.thru((Route("", "synth"),))
+        self.hearing.thru(Thru((Route("", "synth"),)))
         self.asked()
 
     def asked(self) -> list:
@@ -48,7 +48,7 @@ def test_what_is_played_is_passed_on_and_told():
 
 def test_routes_have_their_ports_opened_before_the_first_note():
     desk = Desk()
-    desk.hearing.thru((Route("", "organ"), Route("keys", "organ", 3)))
+    desk.hearing.thru(Thru((Route("", "organ"), Route("keys", "organ", 3))))
     (live,) = desk.asked()
     assert (live.port, live.message[0] & 0xF0) == ("organ", 0x80)
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import symusic
 from hypothesis import given, settings
+from music import scores as any_score
 
 from engine import midifile
 from engine.midifile import from_bytes, to_bytes
 from models.score import Controls, Key, Notes, Score, Track, UserError
 from models.timebase import PPQ, MeterMap, TempoMap
-from tests.music import scores as any_score
 
 
 def chunk(events: bytes, end: bytes = b"\x00\xff\x2f\x00") -> bytes:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from itertools import chain
 from queue import SimpleQueue
 
+from fakes import EarlyPort, FakeClock, RecordingPort, RecordingPorts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rehearsal import MS
 
 from engine import schedule
 from engine.playback import (
@@ -33,8 +35,6 @@ from engine.playback import (
 from engine.transport import run
 from models.score import NO_CONTROLS, Controls, Notes, Track
 from models.timebase import TempoMap
-from tests.fakes import EarlyPort, FakeClock, RecordingPort, RecordingPorts
-from tests.rehearsal import MS
 
 PORTS = ("", "A", "J")  # J wants messages 12 ms early
 SOURCES = ("", "keys", "pads")

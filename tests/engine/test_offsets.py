@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from rehearsal import MS, QUARTER, Played, load, quarters
 
 from engine.playback import Live, Loop, Play, Quit, Seek, SendClock, Stop, Tempo
 from engine.transport import LEAD_NS
 from models.score import Controls, Notes
 from models.timebase import PPQ, TempoMap
-from tests.rehearsal import MS, QUARTER, Played, load, quarters
 
 LEAD = LEAD_NS / MS
 

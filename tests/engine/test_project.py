@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from music import edit, ordinary, scores
 
 from engine import database, edits, project
 from engine import document as document_module
 from engine.document import Document
 from engine.project import Project
 from models.score import Score, UserError
-from tests.music import edit, ordinary, scores
 
 NOBODY = 65534
 
@@ -469,7 +469,7 @@ import resource, signal, sys
 from pathlib import Path
 from engine import edits, project
 from models.score import UserError
-from tests.music import ordinary
+from music import ordinary
 
 document = project.Project.create(Path(sys.argv[1]), ordinary(40))
 document.commit("Before", edits.move(document.score, [0], 240))

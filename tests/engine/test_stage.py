@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stagehand import BEAT, SECOND, Counting, World, setting
 
 from engine import stage
 from engine.playback import Panic, Play, Seek, Stop
@@ -16,7 +17,6 @@ from engine.staging import LIVE, Mode, Quantum, Scene
 from models.card import Task
 from models.score import Key, Notes, Region, Score, Track
 from models.timebase import PPQ, MeterMap, TempoMap
-from tests.engine.stagehand import BEAT, SECOND, Counting, World, setting
 
 Perform = Callable[..., World]
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from stagehand import Counting, World, setting
 
 from engine import schedule, stage
 from engine.playback import Load, Panic, Play, Played, Seek, Stop
 from engine.staging import LIVE, Mode, Quantum, Scene, Setting
 from models.score import Notes, Region, Score, Track
 from models.timebase import PPQ, MeterMap, TempoMap
-from tests.engine.stagehand import Counting, World, setting
 
 BEATS, EVENTS = 30, 24
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stagehand import World
 
 from engine import schedule, stage
 from engine.playback import Load
@@ -17,7 +18,6 @@ from models import catalogue
 from models.card import Card, Task
 from models.score import Key, Notes, Region, Score, Track, UserError
 from models.timebase import PPQ, MeterMap, TempoMap
-from tests.engine.stagehand import World
 
 CASES = [pytest.param(c, m, id=f"{c.id}-{m}") for c in catalogue.cards() for m in modes(c)]
 HEARD = (

@@ -6,8 +6,10 @@ from queue import SimpleQueue
 
 import numpy as np
 import pytest
+from fakes import FakeClock, RecordingPorts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rehearsal import MS, Played, load, quarters
 
 from engine import mtc
 from engine.playback import (
@@ -28,8 +30,6 @@ from engine.sync import Begin, ClockFollower, Halt, Locate, Steer, Tracker
 from engine.sync_figures import errors, pulses
 from engine.transport import run
 from models.timebase import PPQ, TempoMap
-from tests.fakes import FakeClock, RecordingPorts
-from tests.rehearsal import MS, Played, load, quarters
 
 SECOND = 1000 * MS
 CLOCK, START, CONTINUE, STOP = b"\xf8", b"\xfa", b"\xfb", b"\xfc"

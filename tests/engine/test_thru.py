@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.playback import Live, Route
+from engine.playback import Live, Route, Taught
 from engine.thru import Flood, Router, whole
 
 ALL = Route("", "synth")
@@ -240,3 +240,17 @@ def test_a_flood_is_named_once_until_it_is_over():
     assert not any(flood.heard(5 * second + n * second // 5) for n in range(20))
     assert any(flood.heard(20 * second + n) for n in range(20))
     assert not Flood(10).heard(0)
+
+
+def test_what_is_taught_is_no_music(router: Router):
+    pad, any_knob = Taught(0x90, 36, 9, "left"), Taught(0xB0, 20)
+    assert router.message("left", bytes((0x99, 36, 90)))
+    router.route((ALL,), frozenset({pad, any_knob}))
+    assert router.message("left", bytes((0x89, 36, 0))), "what sounded before it was taught ends"
+    assert router.message("left", bytes((0x99, 36, 90))) == []
+    assert router.message("left", bytes((0x89, 36, 0))) == []
+    assert router.message("right", bytes((0x99, 36, 90))), "another device's pad sounds"
+    assert router.message("left", bytes((0x90, 36, 90))), "so does the key on another channel"
+    for source in ("left", "right"):
+        assert router.message(source, bytes((0xB3, 20, 5))) == []
+        assert router.message(source, bytes((0xB3, 21, 5)))

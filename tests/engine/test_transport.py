@@ -7,8 +7,10 @@ from queue import SimpleQueue
 
 import numpy as np
 import pytest
+from fakes import FakeClock, RecordingPort, RecordingPorts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rehearsal import MS, QUARTER, Played, load, quarters
 
 from engine import schedule
 from engine.playback import (
@@ -33,8 +35,6 @@ from engine.playback import (
 from engine.transport import LEAD_NS, run
 from models.score import NO_CONTROLS, Controls, Notes, Track
 from models.timebase import PPQ, TempoMap
-from tests.fakes import FakeClock, RecordingPort, RecordingPorts
-from tests.rehearsal import MS, QUARTER, Played, load, quarters
 
 LEAD = LEAD_NS / MS
 

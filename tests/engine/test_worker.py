@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from fakes import ToySystem
 
 from engine.messages import (
     Cancel,
@@ -26,7 +27,6 @@ from engine.worker import INTERVAL_SECONDS, Engine, Load
 from models.card import Task
 from models.score import Region, Score, UserError
 from models.system import Ask, Context, Progress, Proposal
-from tests.fakes import ToySystem
 
 PATIENCE_SECONDS = 60  # the first request of a process imports torch
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fakes import ToySystem
 from torch import nn
 
 from models import bench_systems, catalogue
@@ -17,7 +18,6 @@ from models.bench_systems import BARS, TICKS, Operand, Recorder, asked, timed
 from models.card import Card, Task
 from models.score import Notes, Region, Track, UserError
 from models.system import Ask, Context, Progress, Proposal
-from tests.fakes import ToySystem
 
 
 class Stepping(ToySystem):

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from mills.pianoroll import roll
 
 from models.representations.pianoroll import LOWEST, PITCHES, Roll, Seat, struck
 from models.score import Notes, Region, Score, Track, UserError
@@ -15,7 +16,6 @@ from models.strategies.biaxial import Net, Shape
 from models.system import Ask, Context
 from models.systems.bi_axial import CARD, System
 from models.timebase import PPQ
-from tests.models.mills.pianoroll import roll
 
 SMALL = Shape(12, 10, 8, 6, below=2, lowest=58, highest=61, per_beat=4, articulated=0, dropout=0)
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mills.chords import song
 from safetensors.numpy import load_file, save_file
+from test_leadsheets import SONG, page
 
 from models import catalogue, training
 from models.card import Task
@@ -17,8 +19,6 @@ from models.score import Key, Notes, Region, Score, Track, UserError
 from models.system import Ask, Context, Proposal
 from models.systems.blstm_chords import CARD, FIRST, VARIANTS, System, chosen, held_out
 from models.timebase import PPQ, MeterMap
-from tests.models.mills.chords import song
-from tests.models.test_leadsheets import SONG, page
 
 BAR = 4 * PPQ
 TUNE = [67, 64, 60, 64, 67, 64, 60, 64, 69, 65, 72, 69, 67, 71, 74, 71, 67, 64, 60, 64, 65, 69, 67, 65,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from fakes import ToySystem
 
 from models.card import Card, Param, Value
 from models.score import UserError
-from tests.fakes import ToySystem
 
 WHOLE = Param("iterations", 500, 1, 5000)
 REAL = Param("temperature", 1.0, 0.1, 2.0)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from test_melody import tune, walk
 
 from models import catalogue, training
 from models.card import Task
@@ -18,7 +19,6 @@ from models.score import Key, Notes, Region, Score, Track, UserError
 from models.system import Ask, Context, Proposal
 from models.systems.concert import CARD, Net, Shape, Stepper, System
 from models.timebase import PPQ, SIXTEENTH, MeterMap
-from tests.models.test_melody import tune, walk
 
 BAR = 4 * PPQ
 VECTORS = concert.pitch_vectors()

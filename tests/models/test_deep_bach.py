@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from test_chorale import made
 
 from models import catalogue, weights
 from models.card import Task
@@ -19,7 +20,6 @@ from models.strategies import gibbs, masking
 from models.system import Ask, Context, Proposal
 from models.systems import deep_bach
 from models.timebase import PPQ, MeterMap
-from tests.models.test_chorale import made
 
 BAR = 4 * PPQ
 SMALL = deep_bach.Shape(units=12, voice_width=6, meta_width=5, joined=10)

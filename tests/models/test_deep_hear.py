@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mills.melody import phrases
 
 from models import catalogue, training
 from models.card import Task
@@ -19,7 +20,6 @@ from models.strategies import autoencoding, harmonising
 from models.system import Ask, Context, Proposal
 from models.systems import deep_hear_c, deep_hear_m
 from models.timebase import PPQ, MeterMap
-from tests.models.mills.melody import phrases
 
 BAR = 4 * PPQ
 NOTHING = Score()

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_chorale import made
 
 from models import evaluation, likeness
 from models.representations import staging
 from models.representations.chorale import HOLD, TOKENS, Chorale, tokens
 from models.score import Notes, Score, Track, UserError
 from models.timebase import PPQ
-from tests.models.test_chorale import made
 
 
 def test_an_even_guess_costs_the_logarithm_of_the_tokens() -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_melody import tune
 
 from models.representations import abc_notation, folk, folk_books, folk_rules
 from models.representations.abc_notation import Bar, Key, Meter, Note
 from models.score import Notes, Score, Track, UserError
 from models.strategies import folk_session
 from models.timebase import PPQ
-from tests.models.test_melody import tune
 
 HEAD = "X:1\nT:A tune\nM:6/8\nL:1/8\nK:{}\n"
 

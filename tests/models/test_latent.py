@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from coders import BITS, BitCoder, params
+from coders import melody as phrase_of
+from music import ordinary
 
 from models import attributes, catalogue, weights
 from models import space as spaces
@@ -21,9 +24,6 @@ from models.space import Space
 from models.strategies import codes, improvising, paths
 from models.system import Ask, Context, Progress, Proposal
 from models.timebase import PPQ, SIXTEENTH, MeterMap
-from tests.coders import BITS, BitCoder, params
-from tests.coders import melody as phrase_of
-from tests.music import ordinary
 
 BAR_TICKS = BAR * SIXTEENTH
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from test_melody import tune, walk
 
 from models import catalogue, training
 from models.card import Task
@@ -16,7 +17,6 @@ from models.system import Ask, Context, Proposal
 from models.systems import launchpad_lstm
 from models.systems.launchpad_lstm import CARD, System
 from models.timebase import PPQ, SIXTEENTH
-from tests.models.test_melody import tune, walk
 
 BAR = 4 * PPQ
 TUNE = [60, 62, 64, 65, 67, 67, 69, 67, 65, 64, 62, 64, 60, 62, 64, 60]

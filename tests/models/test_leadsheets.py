@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from music21 import converter, harmony
+from test_melody import tune
 
 from models import leadsheets
 from models.leadsheets import NAMES, NO_CHORD, QUALITIES, Leadsheet
 from models.score import Notes, Score, Track, UserError
 from models.timebase import PPQ
-from tests.models.test_melody import tune
 
 BAR = 4 * PPQ
 

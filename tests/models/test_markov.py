@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_melody import tune
 
 from models import catalogue, weights
 from models.card import Task
@@ -18,7 +19,6 @@ from models.score import Key, Notes, Region, Score, Track, UserError
 from models.system import Ask, Context, Proposal
 from models.systems.markov import CARD, System, Table
 from models.timebase import PPQ
-from tests.models.test_melody import tune
 
 BAR = 4 * PPQ
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from test_chorale import made
 
 from models import catalogue
 from models.card import Task
@@ -13,7 +14,6 @@ from models.score import Notes, Region, Score, Track, UserError
 from models.system import Ask, Context, Proposal
 from models.systems import mini_bach
 from models.timebase import PPQ, MeterMap
-from tests.models.test_chorale import made
 
 BAR = 4 * PPQ
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mills.performance import played
 
 from models.representations import performance
 from models.representations.performance import (
@@ -29,7 +30,6 @@ from models.representations.performance import (
 )
 from models.score import Controls, Notes, Score, Track
 from models.timebase import PPQ, TempoMap
-from tests.models.mills.performance import played
 
 
 def strokes(*rows: tuple[float, float, int, int]) -> Performance:

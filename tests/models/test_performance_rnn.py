@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mills.performance import played
 
 from models.card import Task
 from models.representations import performance, recital
@@ -17,7 +18,6 @@ from models.strategies.performing import Keyboard, Taste
 from models.system import Ask, Context, Progress, Proposal
 from models.systems.performance_rnn import CARD, Shape, System
 from models.timebase import PPQ, TempoMap
-from tests.models.mills.performance import played
 
 BAR = 4 * PPQ
 

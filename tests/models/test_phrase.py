@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from coders import melody
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,6 @@ from models.representations import phrase, rewriting
 from models.representations.melody import BAR, FIRST, HOLD, REST, TOKENS, Tokens, pitch, repaired
 from models.score import Key, Notes, Region, Score, Track, UserError, splice
 from models.timebase import PPQ, SIXTEENTH, MeterMap
-from tests.coders import melody
 
 BARS = 4
 END = BARS * phrase.BAR_TICKS

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_chorale import made
 
 from engine import cli
 from models import training
@@ -15,7 +16,6 @@ from models.representations import pianoroll
 from models.representations.pianoroll import LOWEST, PITCHES, Roll, Seat, struck
 from models.score import Key, Notes, Region, Score, Track, UserError
 from models.timebase import PPQ
-from tests.models.test_chorale import made
 
 STEP = PPQ // 4
 

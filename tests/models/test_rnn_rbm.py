@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mills import pianoroll as mill
 
 from models import catalogue, training
 from models.card import Task, Value
@@ -21,7 +22,6 @@ from models.system import Ask, Context, Proposal
 from models.systems import rnn_rbm
 from models.systems.rnn_rbm import KINDS, Net, Shape
 from models.timebase import PPQ
-from tests.models.mills import pianoroll as mill
 
 BAR = 4 * PPQ
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from music import scores
 
 from models.score import (
     EMPTY,
@@ -21,7 +22,6 @@ from models.score import (
     splice,
 )
 from models.system import Proposal
-from tests.music import scores
 
 ROW = st.tuples(
     st.integers(0, 5000),

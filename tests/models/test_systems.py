@@ -31,11 +31,9 @@ def card(request: pytest.FixtureRequest) -> Card:
 
 
 def mill(card: Card) -> ModuleType:
-    """What to feed the system: see tests.models.mills."""
-    own = importlib.util.find_spec(f"tests.models.mills.{card.id}") is not None
-    return importlib.import_module(
-        f"tests.models.mills.{card.id if own else card.representation.name}"
-    )
+    """What to feed the system: see mills."""
+    own = importlib.util.find_spec(f"mills.{card.id}") is not None
+    return importlib.import_module(f"mills.{card.id if own else card.representation.name}")
 
 
 def asked(card: Card, task: Task, count: int = 1, seed: int = 3) -> Ask:

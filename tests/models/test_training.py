@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_chorale import made
 from torch import nn
 
 from models import catalogue, training
 from models.score import Notes, Score, Track, UserError
 from models.timebase import PPQ
-from tests.models.test_chorale import made
 
 CORPUS = training.Corpus([made(64, s) for s in range(4)], [made(64, 9)], "made up")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from fakes import ToySystem
 
 from models import catalogue
-from tests.fakes import ToySystem
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from test_melody import tune, walk
+
+from mills.melody import ONE_AT_A_TIME, RANGE, asked
 from models import training
 from models.representations import folk_books
-from tests.models.mills.melody import ONE_AT_A_TIME, RANGE, asked
-from tests.models.test_melody import tune, walk
 
 __all__ = ["ONE_AT_A_TIME", "RANGE", "asked", "corpus"]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from test_chorale import made
+
+from mills.lines import BAR, line
 from models import training
 from models.card import Card, Task
 from models.score import Region, Score
 from models.system import Ask
-from tests.models.mills.lines import BAR, line
-from tests.models.test_chorale import made
 
 RANGE = (36, 81)
 ONE_AT_A_TIME = True

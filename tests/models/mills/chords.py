@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from mills.lines import BAR, line
 from models import training
 from models.card import Card, Task
 from models.representations.chords import Song
 from models.score import Notes, Region, Score, Track
 from models.system import Ask
 from models.timebase import PPQ
-from tests.models.mills.lines import BAR, line
 
 RANGE = (36, 76)
 ONE_AT_A_TIME = False

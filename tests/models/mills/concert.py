@@ -1,5 +1,5 @@
 """Whole tunes, note by note, as CONCERT hears them."""
 
-from tests.models.mills.note_step import ONE_AT_A_TIME, RANGE, asked, corpus
+from mills.note_step import ONE_AT_A_TIME, RANGE, asked, corpus
 
 __all__ = ["ONE_AT_A_TIME", "RANGE", "asked", "corpus"]

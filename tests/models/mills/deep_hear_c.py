@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mills.pianoroll import ONE_AT_A_TIME, RANGE, asked, roll
 from models import training
-from tests.models.mills.pianoroll import ONE_AT_A_TIME, RANGE, asked, roll
 
 __all__ = ["ONE_AT_A_TIME", "RANGE", "asked", "corpus"]
 

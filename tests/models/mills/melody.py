@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from mills.lines import BAR, line
 from models import training
 from models.card import Card, Task, Value
 from models.representations.melody import FIRST, HOLD, Phrases
 from models.score import Region, Score
 from models.system import Ask
-from tests.models.mills.lines import BAR, line
 
 RANGE = (36, 96)
 ONE_AT_A_TIME = True

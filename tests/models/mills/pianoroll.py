@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from mills.lines import BAR, line
 from models import training
 from models.card import Card, Task
 from models.representations.pianoroll import LOWEST, PITCHES, Roll, struck
 from models.score import Region, Score
 from models.system import Ask
-from tests.models.mills.lines import BAR, line
 
 RANGE = (LOWEST, LOWEST + PITCHES - 1)
 ONE_AT_A_TIME = False

@@ -1,5 +1,5 @@
 """Phrases of melody, slice after slice."""
 
-from tests.models.mills.melody import ONE_AT_A_TIME, RANGE, asked, corpus
+from mills.melody import ONE_AT_A_TIME, RANGE, asked, corpus
 
 __all__ = ["ONE_AT_A_TIME", "RANGE", "asked", "corpus"]

@@ -1,1 +1,0 @@
-"""The tests, a package by name: other packages install one called so, too."""
