@@ -149,12 +149,10 @@ class Answer:
         if line is not None:
             if u < line.start:
                 beats = (line.start - u) / deck.timeline.beat_length(u)
-                return Look(
-                    "thinking", f"answer in {max(math.ceil(beats), 1)} beats", line.ahead(u)
-                )
+                return Look("thinking", f"answer in {counted(beats, 'beat')}", line.ahead(u))
             left = ((line.until or 0) - u) / deck.timeline.bar_length(u)
             state = "answering" if deck.in_time else "falling back"
-            return Look(state, f"your turn in {max(math.ceil(left), 1)} bars", line.ahead(u))
+            return Look(state, f"your turn in {counted(left, 'bar')}", line.ahead(u))
         if deck.desk.loading:
             return Look("thinking", deck.desk.loading)
         if self._since is None:
@@ -247,6 +245,7 @@ class Answer:
         assert line is not None
         self._line, self._since = None, None
         self._drop()
+        deck.sentence = ""  # late or not, it is over
         self._from = line.next - deck.timeline.beat_length(u)
         upbeat = deck.ear.notes(self._from, u)
         if len(upbeat):
@@ -257,6 +256,12 @@ class Answer:
         if self._job is not None:
             self._deck.desk.drop(self._job)
         self._job, self._asked, self._reply = None, None, None
+
+
+def counted(number: float, what: str) -> str:
+    """So many of them begun, e.g. "2 bars", at least one."""
+    whole = max(math.ceil(number), 1)
+    return f"{whole} {what}" if whole == 1 else f"{whole} {what}s"
 
 
 def _held_on(phrase: Notes, start: int, most: int) -> Notes:

@@ -86,23 +86,22 @@ class Desk:
 
     def answered(self, message: Outbound, now: int) -> Reply | None:
         """What an answer of the engine means to whoever ordered, if anything."""
+        if isinstance(message, Progressed) and message.progress.text.startswith("Loading"):
+            self.loading = message.progress.text
+        elif not isinstance(message, Progressed):
+            self.loading = ""  # whoever it was loaded for
         job = self._jobs.get(message.request)
         if job is None:
             return None
         match message:
-            case Progressed(progress=progress) if progress.text.startswith("Loading"):
-                self.loading = progress.text
             case Started():
-                self.loading, job.asked_at = "", now
+                job.asked_at = now
             case Proposed(proposal=proposal) if proposal.candidate == 0:
-                self.loading = ""
                 job.proposal = proposal
                 return self._reply(job, final=False)
             case Failed(sentence=sentence):
-                self.loading = ""
                 return self._next(job, sentence)
             case Finished():
-                self.loading = ""
                 self.seconds[job.order.system] = (now - job.asked_at) * 1e-9
                 if job.proposal is None:
                     return self._next(job, "")
