@@ -28,6 +28,7 @@ from app.panels.pathform import choice
 from app.session import Session
 from engine.capture import Stretch
 from engine.capture_bars import Passes, Place
+from engine.document import Change
 from engine.quantising import GRIDS
 from models.score import Score
 
@@ -294,9 +295,17 @@ class CapturePanel(QWidget):
         self._frame.timeout.connect(self._tell_sounding)
         capture.changed.connect(self._show)
         capture.kept.connect(self.told.say)
-        capture.have.connect(lambda seconds, notes: self.have.setText(remembered(seconds, notes)))
+        # Methods, not functions: what is connected to them goes with the panel.
+        capture.have.connect(self._show_have)
         self.session.active_track_changed.connect(self._show)
-        self.session.changed.connect(lambda change: self._show() if change.structure else None)
+        self.session.changed.connect(self._document_changed)
+
+    def _show_have(self, seconds: float, notes: int) -> None:
+        self.have.setText(remembered(seconds, notes))
+
+    def _document_changed(self, change: Change) -> None:
+        if change.structure:
+            self._show()
 
     def _choose_pass(self, row: int) -> None:
         chosen = str(self.passes.itemData(row))

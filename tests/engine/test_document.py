@@ -161,8 +161,9 @@ def test_history_is_bounded_by_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_history_is_bounded_by_bytes_but_keeps_the_last_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(document_module, "HISTORY_BYTES", 20_000)
     document = Document(ordinary(100))
+    step = Step.of("Move all", document.score, edits.move(document.score, range(100), 240))
+    monkeypatch.setattr(document_module, "HISTORY_BYTES", round(3.5 * len(step.data)))
     for _ in range(6):
         document.commit("Move all", edits.move(document.score, range(100), 240))
     assert len(document.steps) == 3

@@ -427,7 +427,7 @@ def test_without_jack_client_rtmidi_carries_both_ways(
     while waiting:
         waiting.discard(outbox.get(timeout=5))
     desk = Keyboard("desk", into="Stage")
-    keeper.thru((Route("", "gear"),))
+    keeper.thru(Thru((Route("", "gear"),)))
     assert isinstance(inbox.get(timeout=5), Live)
     for keyboard, source in ((left, "left:out"), (desk, "virtual:Stage")):
         keyboard.play(0x90, 62, 90)

@@ -469,7 +469,7 @@ import resource, signal, sys
 from pathlib import Path
 from engine import edits, project
 from models.score import UserError
-from music import ordinary
+from tests.music import ordinary
 
 document = project.Project.create(Path(sys.argv[1]), ordinary(40))
 document.commit("Before", edits.move(document.score, [0], 240))
