@@ -151,7 +151,9 @@ def written(rows: Column, seat: Seat, region: Region) -> Track:
     sounds = (rows[:, 0] != REST) & (onset < region.end)
     onset, ends = onset[sounds], np.minimum(ends[sounds], region.end)
     pitch = rows[sounds, 0] - seat.shift
-    pitch = np.where(pitch < 0, pitch + 12, np.where(pitch > 127, pitch - 12, pitch))
+    # By as many octaves as it takes: a score may lie at the very end of the keys.
+    octaves = np.ceil(np.maximum(-pitch, 0) / 12) - np.ceil(np.maximum(pitch - 127, 0) / 12)
+    pitch = pitch + 12 * octaves.astype(np.int64)
     notes = seat.track.notes
     kept = notes.where(~region.with_tracks({seat.track.id}).owned(seat.track))
     for first, last in zip(kept.onset, kept.end, strict=True):
