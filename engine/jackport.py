@@ -25,8 +25,11 @@ MARGIN_NS = 2_000_000
 """Beyond one period: how late the transport may hand something over and still be exact."""
 
 SMOOTHING = 1 / 16
-ASTRAY_NS = 50_000_000
-"""JACK's frames have jumped (it skipped periods, or its counter began anew): follow at once."""
+ASTRAY_FRAMES = 4
+"""Further than this JACK's frames have jumped (its driver stalled, or the counter began anew): follow at once. Nearer
+it is the counter's rounding, which is smoothed."""
+HELD_UP_NS = 50_000
+"""A reading of JACK's frames that took longer says nothing: something else ran in between."""
 
 DRAIN_SECONDS = 1.0
 
@@ -138,10 +141,13 @@ class JackClient:
 
     def _process(self, frames: int) -> None:
         client = self._client
-        now = time.perf_counter_ns()
-        zero = now - client.frame_time * self._frame_ns
-        error = zero - self._zero
-        self._zero = zero if abs(error) > ASTRAY_NS else self._zero + SMOOTHING * error
+        before = time.perf_counter_ns()
+        frame = client.frame_time
+        after = time.perf_counter_ns()
+        if after - before < HELD_UP_NS or not self._zero:
+            error = (before + after) / 2 - frame * self._frame_ns - self._zero
+            astray = abs(error) > ASTRAY_FRAMES * self._frame_ns
+            self._zero += error if astray else SMOOTHING * error
         begins = self._zero + client.last_frame_time * self._frame_ns
         if self._inputs:
             self._hear(begins, frames * self._frame_ns / ANSWER_SHARE)
