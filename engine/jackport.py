@@ -21,7 +21,7 @@ import jack
 
 from engine.playback import Live
 
-MARGIN_NS = 2_000_000
+MARGIN_NS = 6_000_000
 """Beyond one period: how late the transport may hand something over and still be exact."""
 
 SMOOTHING = 1 / 16
