@@ -20,7 +20,6 @@ from PySide6.QtCore import QEventLoop, QSettings, QTimer
 from PySide6.QtWidgets import QApplication
 
 from app import theme
-from app.player import Message
 from app.session import Session
 from app.shaping import shipped
 from app.window import Window, open_link
@@ -49,7 +48,7 @@ class _Wire:
         self._link = open_link(emit)
         self.shown = 0.0
 
-    def send(self, command: Message) -> None:
+    def send(self, command: playback.Request) -> None:
         if isinstance(command, playback.Show):
             self.shown = time.perf_counter()
         self._link.send(command)

@@ -24,13 +24,10 @@ BUILT_IN = "Built-in synth"
 VIRTUAL = "virtual:Ricercar"
 
 
-Message = playback.Command | playback.Show | playback.Listen | playback.Thru
-
-
 class Link(Protocol):
     """What the player needs of `engine.midi.MidiLink`."""
 
-    def send(self, command: Message) -> None: ...
+    def send(self, command: playback.Request) -> None: ...
 
     def close(self, seconds: float = ...) -> None: ...
 
@@ -156,7 +153,7 @@ class Player(QObject):
         """Silence everything, whatever is known to sound."""
         self.send(playback.Panic())
 
-    def send(self, command: Message) -> None:
+    def send(self, command: playback.Request) -> None:
         """A command to the transport; nothing when there is no link."""
         if self._link is not None:
             self._link.send(command)

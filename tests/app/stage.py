@@ -12,7 +12,7 @@ from PySide6.QtCore import QSettings
 from pytestqt.qtbot import QtBot
 
 from app import theme
-from app.player import Link, Message
+from app.player import Link
 from app.session import Session
 from app.shaping import Spaces, shipped
 from app.window import Window
@@ -51,10 +51,10 @@ class RecordingLink:
 
     def __init__(self, emit: Callable[[playback.Event], None]) -> None:
         self.emit = emit
-        self.sent: list[Message] = []
+        self.sent: list[playback.Request] = []
         self.closed = False
 
-    def send(self, command: Message) -> None:
+    def send(self, command: playback.Request) -> None:
         self.sent.append(command)
         match command:
             case playback.Play(tick):
@@ -67,7 +67,7 @@ class RecordingLink:
     def close(self, seconds: float = 0) -> None:
         self.closed = True
 
-    def of(self, kind: type) -> list[Message]:
+    def of(self, kind: type) -> list[playback.Request]:
         return [command for command in self.sent if isinstance(command, kind)]
 
 
