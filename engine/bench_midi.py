@@ -4,8 +4,11 @@ The whole way is real: the MIDI process of the program, a JACK server (dummy dri
 receiver in a process of its own that knows to the frame when each message came (`engine.bench_onsets`).
 
 - `PLAYER_CASE_onset_…` and `PLAYER_CASE_lost`: a file of 2,000 notes, played by us, by mido's `MidiFile.play`, by
-  isobar's timeline and by FluidSynth's player (`engine.bench_peers`), in turn. The error of an onset is its distance
-  from where the file has it, one constant per run (the median) taken off: a constant latency is no error.
+  isobar's timeline and by FluidSynth's player (`engine.bench_peers`), in turn, three times. The error of an onset is
+  its distance from where the file has it, one constant per run (the median) taken off: a constant latency is no
+  error. Of the three runs the median of each figure; lost notes of all.
+- `PLAYER_CASE_own_…`: the same errors without what a note was late because JACK's driver stood still, as it does when
+  the machine does (also while nobody plays; for `PLAYER_CASE_jack_stood_ms` in those runs): what the player did.
   CASE is `idle`; `busy`, with one process that spins; `busy_equal`, the same with the peers started at the
   priority that our process asks for, where by themselves they ask for none.
 - `thru_added_…` and `thru_busy_added_…`: what going through our process adds to a message (`engine.bench_thru`).
@@ -56,6 +59,7 @@ GEAR = "Ricercar bench gear"
 SERVER = "ricercar-bench"
 """Always the same: JACK keeps eight places for servers, and a killed one's only for its own name."""
 PERIOD = 64
+ROUNDS = 3
 BARS = 64
 """Of the chorales asked of DeepBach meanwhile, eight candidates at once."""
 TAIL_SECONDS = 0.5
@@ -111,16 +115,20 @@ CASES: dict[str, tuple[bool, bool]] = {
 
 
 def peers(
-    notes: int = FILE_NOTES, seconds: float = FILE_SECONDS, cases: Iterable[str] = tuple(CASES)
+    notes: int = FILE_NOTES,
+    seconds: float = FILE_SECONDS,
+    cases: Iterable[str] = tuple(CASES),
+    rounds: int = ROUNDS,
 ) -> dict[str, float]:
     """What each player makes of one file: see PLAYER_CASE_… above. The JACK server runs."""
     score = bench_peers.piece(notes, seconds, GEAR)
     messages = bench_peers.messages(score)
-    figures: dict[str, float] = {}
+    errors: dict[str, list[dict[str, float]]] = defaultdict(list)
+    counts: dict[str, float] = defaultdict(float)
     with tempfile.TemporaryDirectory() as folder, bench_onsets.Receiver(GEAR) as receiver:
         path = Path(folder) / "piece.mid"
         bench_peers.write_file(score, path)
-        for case in cases:
+        for _, case in itertools.product(range(rounds), cases):
             busy, ahead = CASES[case]
             with spinning() if busy else nullcontext():
                 # With our priority only the peers are another case.
@@ -130,10 +138,20 @@ def peers(
                         bench_peers.play_ours(score)
                     else:
                         bench_peers.play_peer(player, path, GEAR, ahead=ahead)
-                    found = bench_onsets.measure(messages, receiver.arrivals())
-                    figures |= percentiles(f"{player}_{case}_onset", found.errors)
-                    figures[f"{player}_{case}_lost"] = float(found.lost)
-    return figures
+                    found = bench_onsets.measure(messages, receiver.arrivals(), receiver.stalls)
+                    name = f"{player}_{case}"
+                    errors[name].append(
+                        percentiles(f"{name}_onset", found.errors)
+                        | percentiles(f"{name}_own", found.own)
+                    )
+                    counts[f"{name}_lost"] += found.lost
+                    counts[f"{name}_jack_stood_ms"] += sum(b - a for a, b in receiver.stalls) / 1e6
+    medians = {
+        key: float(np.median([found[key] for found in played]))
+        for played in errors.values()
+        for key in played[0]
+    }
+    return medians | counts
 
 
 @contextmanager

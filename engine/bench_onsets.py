@@ -1,18 +1,17 @@
 """A ruler for players: gear on JACK that says to the frame when each message came, and what that says of a player.
 
 `Receiver` is a MIDI input in a process of its own. JACK tells it the frame at which a message stands in its
-period; JACK's clock, compared with ours at both ends of a run, makes a moment of `engine.clock` of that. The
-measured part is then plain arithmetic: `onset_errors`, `lost`, `sounding`.
+period; when the period began is told afterwards from when JACK called (`engine.periods`), for JACK's own map of time
+lags for seconds once its driver has stalled. The measured part is then plain arithmetic: `measure`, `added`.
 """
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import gc
 import importlib
 import multiprocessing
 import time
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,29 +22,38 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from engine.periods import anchors
 from models.score import UserError
 
 READY_SECONDS = 30.0
+STALL_NS = 100_000
+"""JACK's driver stood still if its periods are later than they would have been by more."""
 
 Arrival = tuple[int, bytes]
 """When a message came, in nanoseconds of engine.clock, and the message."""
 Strike = tuple[int, int, int]
 """What tells a note from the others of a piece made for measuring: channel, pitch, velocity."""
+Stall = tuple[float, float]
+"""From when to when JACK's driver stood still, because the machine did: nothing could come then."""
 Nanoseconds = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Onsets:
     """How a player played a piece: `errors` is how far each onset that came was from where it belonged, in
-    nanoseconds and regardless of sign; `lost` counts note-ons and note-offs that never came, `extra` those
-    that came though the piece has none such left."""
+    nanoseconds and regardless of sign, and `own` the same without what it was late because JACK stood still;
+    `lost` counts note-ons and note-offs that never came, `extra` those that came though the piece has none
+    such left."""
 
     errors: Nanoseconds
+    own: Nanoseconds
     lost: int
     extra: int = 0
 
 
-def measure(piece: Sequence[tuple[int, bytes]], arrivals: Iterable[Arrival]) -> Onsets:
+def measure(
+    piece: Sequence[tuple[int, bytes]], arrivals: Iterable[Arrival], stalls: Sequence[Stall] = ()
+) -> Onsets:
     """Compare what came with the piece, given as (nanoseconds from its beginning, message).
 
     Every note of the piece must have a channel, pitch and velocity of its own, so that a lost one puts no
@@ -65,10 +73,17 @@ def measure(piece: Sequence[tuple[int, bytes]], arrivals: Iterable[Arrival]) -> 
         elif key := lifted(message):
             released[key] += 1
     differences = np.array([at - due[strike] for strike, at in came.items()], np.int64)
-    errors = np.abs(differences - np.median(differences)) if len(differences) else differences
+    offs = differences - np.median(differences) if len(differences) else differences
+    errors = np.abs(offs)
+    came_at = np.array(list(came.values()), np.int64)
+    own = errors.astype(np.float64)
+    for begun, ended in stalls:
+        waited = np.minimum(came_at, ended) - np.maximum(came_at - offs, begun)
+        own -= np.clip(waited, 0, None)
     releases = Counter(key for _, message in piece if (key := lifted(message)))
     return Onsets(
         errors.astype(np.int64),
+        own.clip(0).astype(np.int64),
         len(due) - len(came) + (releases - released).total(),
         extra + (released - releases).total(),
     )
@@ -129,6 +144,8 @@ class Receiver:
 
     def __init__(self, name: str, ports: Sequence[str] = ("in",)) -> None:
         context = multiprocessing.get_context("spawn")
+        self.stalls: list[Stall] = []
+        """When JACK's driver stood still, in the time that the last `collect` was about."""
         self._ports = list(ports)
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
@@ -153,7 +170,7 @@ class Receiver:
     def collect(self) -> dict[str, list[Arrival]]:
         """What has come since the last time, by port, in order."""
         self._pipe.send("collect")
-        stamps, messages, ports = self._pipe.recv()
+        stamps, messages, ports, self.stalls = self._pipe.recv()
         found: dict[str, list[Arrival]] = {port: [] for port in self._ports}
         for at, message, port in zip(stamps, messages, ports, strict=True):
             found[self._ports[port]].append((at, message))
@@ -187,75 +204,47 @@ def _receive(pipe: Connection, name: str, names: Sequence[str]) -> None:
     except UserError as error:
         pipe.send(str(error))
         return
-    clock = _JackClock(client)
     ports = [client.midi_inports.register(port) for port in names]
-    got: list[tuple[float, bytes, int]] = []
+    frame_ns = 1e9 / client.samplerate
+    calls, frames = array("q"), array("q")
+    got: list[
+        tuple[int, int, bytes, int]
+    ] = []  # its period's first frame, its frame in it, message, port
 
     def process(_frames: int) -> None:
-        cycle: tuple[float, float] | None = None
+        calls.append(time.perf_counter_ns())
+        frames.append(first := client.last_frame_time)
         for number, port in enumerate(ports):
             for offset, data in port.incoming_midi_events():
-                cycle = cycle or clock.cycle()
-                got.append((cycle[0] + offset * cycle[1], bytes(data), number))
+                got.append((first, offset, bytes(data), number))
 
     client.set_process_callback(process)
     gc.collect()
     gc.freeze()
     gc.disable()  # it would stop the callback for milliseconds, and nothing here makes cycles
-    began = clock.pair()
     client.activate()
     pipe.send("ready")
     try:
         while True:
             pipe.recv()
-            taken = len(got)
-            ended = clock.pair()
-            stamps = clock.moments([at for at, _, _ in got[:taken]], began, ended)
-            pipe.send((stamps, [m for _, m, _ in got[:taken]], [p for _, _, p in got[:taken]]))
+            taken, periods = len(got), len(frames)
+            firsts = np.array(frames[:periods])
+            began = anchors(firsts, calls[:periods], frame_ns)
+            period = np.searchsorted(firsts, [first for first, *_ in got[:taken]])
+            into = np.array([offset for _, offset, *_ in got[:taken]]) * frame_ns
+            stamps = np.rint(began[period] + into).astype(np.int64).tolist()
+            stood = np.diff(began - firsts * frame_ns)
+            stalls = [
+                (began[i + 1] - stood[i], began[i + 1]) for i in np.flatnonzero(stood > STALL_NS)
+            ]
+            pipe.send(
+                (stamps, [m for *_, m, _ in got[:taken]], [p for *_, p in got[:taken]], stalls)
+            )
+            # The callback goes on adding at their ends meanwhile.
+            del calls[:periods], frames[:periods]
             del got[:taken]
     except (EOFError, OSError):
         pass
     finally:
         client.deactivate()
         client.close()
-
-
-class _JackClock:
-    """JACK's time, which may run on another clock of the system than ours and tick a little differently."""
-
-    def __init__(self, client: Any) -> None:
-        found = ctypes.util.find_library("jack")
-        self._library = ctypes.CDLL(found)
-        self._library.jack_get_time.restype = ctypes.c_uint64
-        ffi = importlib.import_module("cffi").FFI()
-        self._client = ctypes.c_void_p(int(ffi.cast("uintptr_t", client._ptr)))
-        self._frames = ctypes.c_uint32()
-        self._now = ctypes.c_uint64()
-        self._next = ctypes.c_uint64()
-        self._period = ctypes.c_float()
-        self._size = client.blocksize
-        answers = (self._frames, self._now, self._next, self._period)
-        self._arguments = [self._client, *(ctypes.byref(answer) for answer in answers)]
-
-    def cycle(self) -> tuple[float, float]:
-        """When the current period began and how long one of its frames lasts, both in JACK's microseconds."""
-        self._library.jack_get_cycle_times(*self._arguments)
-        return self._now.value, (self._next.value - self._now.value) / self._size
-
-    def pair(self) -> tuple[int, int]:
-        """JACK's microseconds and our nanoseconds at one moment: the closest of some readings."""
-        found = []
-        for _ in range(50):
-            before = time.perf_counter_ns()
-            theirs = self._library.jack_get_time()
-            after = time.perf_counter_ns()
-            found.append((after - before, theirs, (before + after) // 2))
-        return min(found)[1:]
-
-    @staticmethod
-    def moments(
-        stamps: Sequence[float], began: tuple[int, int], ended: tuple[int, int]
-    ) -> list[int]:
-        """JACK's microseconds as our nanoseconds, by two pairs."""
-        rate = (ended[1] - began[1]) / max(ended[0] - began[0], 1)
-        return [began[1] + round((at - began[0]) * rate) for at in stamps]

@@ -19,17 +19,11 @@ from typing import Any
 
 import jack
 
+from engine.periods import PeriodClock
 from engine.playback import Live
 
 MARGIN_NS = 6_000_000
 """Beyond one period: how late the transport may hand something over and still be exact."""
-
-SMOOTHING = 1 / 16
-ASTRAY_FRAMES = 4
-"""Further than this JACK's frames have jumped (its driver stalled, or the counter began anew): follow at once. Nearer
-it is the counter's rounding, which is smoothed."""
-HELD_UP_NS = 50_000
-"""A reading of JACK's frames that took longer says nothing: something else ran in between."""
 
 DRAIN_SECONDS = 1.0
 
@@ -67,7 +61,7 @@ class JackClient:
         self._outputs: dict[str, JackPort] = {}
         self._inputs: dict[str, tuple[Any, Heard]] = {}
         self._frame_ns = 1e9 / self._client.samplerate
-        self._zero = 0.0  # the moment of frame 0
+        self._periods = PeriodClock(self._frame_ns)
         self._client.set_shutdown_callback(self._ended)
         self._client.set_process_callback(self._process)
         self._client.activate()
@@ -140,15 +134,8 @@ class JackClient:
             self._client.close()
 
     def _process(self, frames: int) -> None:
-        client = self._client
-        before = time.perf_counter_ns()
-        frame = client.frame_time
-        after = time.perf_counter_ns()
-        if after - before < HELD_UP_NS or not self._zero:
-            error = (before + after) / 2 - frame * self._frame_ns - self._zero
-            astray = abs(error) > ASTRAY_FRAMES * self._frame_ns
-            self._zero += error if astray else SMOOTHING * error
-        begins = self._zero + client.last_frame_time * self._frame_ns
+        called = time.perf_counter_ns()
+        begins = self._periods.begins(self._client.last_frame_time, called)
         if self._inputs:
             self._hear(begins, frames * self._frame_ns / ANSWER_SHARE)
         for port in self._outputs.values():
