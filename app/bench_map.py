@@ -80,7 +80,7 @@ def run() -> Mapping[str, float]:
     if shipped(SYSTEM) is None:
         raise UserError(f"{SYSTEM} has no latent space; learn it first.")
     with ExitStack() as stack:
-        stack.enter_context(jackd.dummy_server(f"ricercar-map-{os.getpid()}", PERIOD))
+        stack.enter_context(jackd.dummy_server("ricercar-map", PERIOD))
         gear = jackd.Gear(GEAR)
         stack.callback(gear.close)
         folder = stack.enter_context(tempfile.TemporaryDirectory())

@@ -44,6 +44,8 @@ from models.timebase import PPQ, TempoMap
 SECONDS = 40.0
 SECONDS_VARIABLE = "RICERCAR_LIVE_SECONDS"
 GEAR = "Ricercar live gear"
+SERVER = "ricercar-live"
+"""Always the same, as in `bench_midi`."""
 PERIOD = 256
 SLOW_SECONDS = 3.0
 ANSWERS = 3
@@ -62,7 +64,7 @@ def run() -> dict[str, float]:
         seconds = float(words)
     except ValueError:
         raise UserError(f"{SECONDS_VARIABLE}={words}: write a number of seconds.") from None
-    with jackd.dummy_server(f"ricercar-live-{os.getpid()}", PERIOD, patient=True):
+    with jackd.dummy_server(SERVER, PERIOD, patient=True):
         quick = perform(seconds, 0.0, answers=ANSWERS)
         slow = perform(seconds, SLOW_SECONDS)
     both = np.concatenate([quick.late, slow.late])
