@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from models.score import EMPTY, Column, Key, Notes
+from models.score import EMPTY, Column, Key, Mask, Notes
 from models.timebase import PPQ, SIXTEENTH
 
 MAJOR, MINOR = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10, 11)
@@ -17,6 +17,8 @@ HARSH = (1, 2, 6, 10, 11)
 CHORD_LOW, CHORD_HIGH = 48, 67
 """Where the middle of a chord by rule lies."""
 TRIES = 12
+MOST_REPITCHED = 128
+"""So many notes of a loop are varied at once: some ten milliseconds of work."""
 
 Scale = frozenset[int]
 """Pitch classes."""
@@ -75,6 +77,63 @@ def vary(
         if not any(alike(varied, other) for other in (notes, *avoid)):
             break
     return varied
+
+
+def repitch(
+    notes: Notes,
+    chosen: Mask,
+    bars: Sequence[tuple[int, int, Scale]],
+    rng: np.random.Generator,
+    around: Notes = EMPTY,
+    avoid: Sequence[Notes] = (),
+) -> Notes:
+    """The notes, some of those `chosen` (MOST_REPITCHED at most) with other pitches of the scale, bar by bar: `bars`
+    are [start, end) in ticks and the scale there. As many, struck when they were, none beyond the lowest and the
+    highest of them all.
+
+    A note stays as it is where its new pitch would be rough with what sounds meanwhile, in `notes` or `around`, or
+    is sounding in `notes` already. None of `avoid` again if there is another; `notes` itself when nothing can change.
+    """
+    found = notes
+    free = np.flatnonzero(chosen)
+    free = np.sort(rng.permutation(free)[:MOST_REPITCHED])
+    for _ in range(TRIES):
+        pitch = notes.pitch.astype(int)
+        for start, end, in_scale in bars:
+            which = free[(notes.onset[free] >= start) & (notes.onset[free] < end)]
+            if len(which):
+                _move(notes, pitch, which, in_scale, rng, around)
+        varied = notes.with_(pitch=pitch)
+        if alike(varied, notes):
+            continue
+        found = varied
+        if not any(alike(varied, other) for other in avoid):
+            break
+    return found
+
+
+def _move(
+    notes: Notes,
+    pitch: Column,
+    which: Column,
+    in_scale: Scale,
+    rng: np.random.Generator,
+    around: Notes,
+) -> None:
+    """Give the notes numbered `which` the pitches of a rule in `pitch`, where they may have them."""
+    rule = _PITCH_RULES[int(rng.integers(len(_PITCH_RULES)))]
+    line = notes.where(which).with_(id=np.arange(len(which)))
+    moved = rule(line, 0, in_scale, rng)
+    low, high = notes.pitch.min(), notes.pitch.max()
+    for i, wanted in zip(which, moved.pitch[np.argsort(moved.id)].astype(int), strict=True):
+        new = wanted + 12 * (wanted < low) - 12 * (wanted > high)
+        meanwhile = notes.sounding(notes.onset[i], notes.end[i])
+        meanwhile[i] = False
+        others = pitch[meanwhile]
+        beside = around.pitch[around.sounding(notes.onset[i], notes.end[i])].astype(int)
+        rough = np.isin((new - np.concatenate([others, beside])) % 12, HARSH).any()
+        if low <= new <= high and not rough and new not in others:
+            pitch[i] = new
 
 
 def alike(a: Notes, b: Notes) -> bool:
@@ -154,6 +213,9 @@ _RULES: tuple[Callable[[Notes, int, Scale, np.random.Generator], Notes], ...] = 
     _backwards,
     _divided,
 )
+
+_PITCH_RULES = (_neighbours, _sequence, _backwards)
+"""Those that leave the rhythm and the number of notes alone, and need not know how long the bar is."""
 
 
 def _tidy(notes: Notes, length: int) -> Notes:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
-from engine import schedule
+from engine import fallback, schedule
 from engine.playback import Loop, Play
-from engine.stage_asks import mutating
+from engine.stage_asks import DRUMS, mutating
 from engine.stage_deck import Deck, Look
 from engine.stage_desk import Reply
+from engine.stage_line import VARIATIONS
 from engine.stage_parts import load
 from engine.staging import Scene
 from models.score import NOTE_DTYPES, Notes, Region, Score, Track, UserError
+from models.system import Ask
+
+MELODY, PLAYING = "melody", "performance"
+"""The card's words for systems that write one voice at a time, and for those that leave every pitch as it is."""
 
 COMPARED = ("onset", "duration", "pitch", "velocity", "locked")
 
@@ -25,15 +31,20 @@ class Mutate:
 
     A new version is loaded half a beat before the loop's end, for all but that half beat, which follows when it
     is over: so what sounds at the end of a pass is what sounded there before. Where none is ready in time the
-    loop is repeated as it is. A bar that is edited in the document is the document's again.
+    last good version is varied by rule, in the notes that the system was to write, until it answers; it is
+    repeated where that is the wish, or nothing may be varied. A bar that is edited in the document is the
+    document's again.
     """
 
     def __init__(self, deck: Deck) -> None:
         self._deck = deck
-        self._evolved = deck.scene.score
+        self._evolved = deck.scene.score  # what sounds
+        self._good = deck.scene.score  # the same without what is varied by rule
+        self._said: deque[Score] = deque(maxlen=VARIATIONS)  # variations of it
         self._ready: Score | None = None
         self._job: int | None = None
         self._base = deck.scene.score  # what the job is about
+        self._wanted: Ask | None = None  # what of it may change
         self._passes = 0  # since the last new version
         self._back: int | None = None  # u of the next jump back
         self._swapped: Score | None = None  # loaded but for the end of the loop
@@ -59,7 +70,7 @@ class Mutate:
 
     def pad(self, u: float, now: int) -> None:
         """The next new version comes at the end of this pass."""
-        self._passes = self._deck.setting.passes
+        self._passes = self._deck.setting.passes - 1
         self._order(now)
 
     def replied(self, reply: Reply, u: float, now: int) -> None:
@@ -87,7 +98,13 @@ class Mutate:
             return
         if scene.loop != before.loop:
             deck.send(Loop(scene.loop.start, scene.loop.end))
-        self._evolved = merged_edits(self._evolved, before.score, scene.score, self._barlines())
+        varied = self._evolved is not self._good
+        self._good = merged_edits(self._good, before.score, scene.score, self._barlines())
+        if varied:
+            self._evolved = merged_edits(self._evolved, before.score, scene.score, self._barlines())
+        else:
+            self._evolved = self._good
+        self._said.clear()
         self._swapped = None
         self._drop()
         self._ready = None
@@ -118,22 +135,19 @@ class Mutate:
             self._went_back(now)
             self._back = deck.timeline.until(int(u))
             return
-        if self._passes + 1 < max(deck.setting.passes, 1):
-            # Nothing is to change yet; look again after the jump.
-            self._swapped = self._evolved
-            return
-        if self._ready is None:
-            if self._job is not None:
-                deck.missed(f"{deck.card.name} is late: the loop is repeated until it answers.")
-            self._swapped = self._evolved
-            return
-        deck.kept_up()
+        following = self._evolved
+        if self._passes + 1 >= deck.setting.passes:
+            if self._ready is not None:
+                deck.kept_up()
+                following = self._ready
+            elif self._job is not None and not (self._passes + 1) % deck.setting.passes:
+                following = self._late()
         split = deck.timeline.place(u)
-        for track in self._ready.tracks:
+        for track in following.tracks:
             old = next((t for t in self._evolved.tracks if t.id == track.id), None)
             if old is not None and old.notes is not track.notes:
                 self._load(track.with_notes(spliced(track.notes, old.notes, split)))
-        self._swapped = self._ready
+        self._swapped = following  # what sounds already, if nothing is to change yet
 
     def restore(self) -> None:
         for track in self.take():
@@ -187,20 +201,40 @@ class Mutate:
             old = next((t for t in before.tracks if t.id == track.id), None)
             if old is not None and old.notes is not track.notes:
                 self._load(track)
-        self._passes, self._ready = 0, None
-        self._order(now)
+        if not any(swapped is varied for varied in self._said):
+            self._good, self._ready, self._passes = swapped, None, 0
+            self._said.clear()
+            self._order(now)
+
+    def _late(self) -> Score:
+        """What sounds in the next pass, as the system has no answer yet."""
+        deck = self._deck
+        if not deck.setting.repeat and self._wanted is not None:
+            varied = by_rule(self._wanted, deck.rng, self._said)
+            if varied is not None:
+                deck.missed(
+                    f"{deck.card.name} is late: the loop is varied by rule until it answers."
+                )
+                self._said.append(_unlocked(varied, self._good))
+                return self._said[-1]
+        deck.missed(f"{deck.card.name} is late: the loop is repeated until it answers.")
+        return self._evolved
 
     def _order(self, now: int) -> None:
         deck = self._deck
         loop = deck.scene.loop
         if loop is None or self._job is not None or self._ready is not None:
             return
-        self._base, self._refused = self._evolved, ""
+        self._base, self._refused, self._wanted = self._good, "", None
         try:
-            order = mutating(deck.card, deck.setting, self._evolved, loop, deck.rng)
+            order = mutating(deck.card, deck.setting, self._good, loop, deck.rng)
         except UserError as error:
             self._refused = deck.sentence = str(error)
             return
+        kind = deck.card.objective.type
+        if kind != PLAYING:
+            # The last ask is of one voice alone, all that a system of melodies will change.
+            self._wanted = order.asks[-1 if kind.startswith(MELODY) else 0][0]
         self._job = deck.desk.want(order, now, empty=True)
 
     def _load(self, track: Track) -> None:
@@ -216,6 +250,41 @@ class Mutate:
         if self._job is not None:
             self._deck.desk.drop(self._job)
         self._job = None
+
+
+def by_rule(ask: Ask, rng: np.random.Generator, avoid: Sequence[Score] = ()) -> Score | None:
+    """The score of a request with what its region owns varied by rule, none of `avoid` again; None when nothing
+    of it can be. Every voice keeps its rhythm and its compass in the region's bars."""
+    score, region = ask.score, ask.region
+    voices = {
+        t.id: t.notes.where(t.notes.sounding(region.start, region.end))
+        for t in score.tracks
+        if t.channel != DRUMS
+    }
+    whole = Notes.concatenate(voices.values())
+    scaled = [
+        (start, end, fallback.scale(score.key_at(start), whole))
+        for start, end in bars(score, region)
+    ]
+    varied = score
+    for track in score.tracks:
+        if track.id not in region.tracks:
+            continue
+        notes = track.notes
+        inside = notes.sounding(region.start, region.end)
+        around = [t.notes for t in varied.tracks if t.id in voices and t.id != track.id]
+        new = fallback.repitch(
+            notes.where(inside),
+            region.owned(track)[inside],
+            scaled,
+            rng,
+            Notes.concatenate([n.where(n.sounding(region.start, region.end)) for n in around]),
+            [said.track(track.id).notes.where(inside) for said in avoid],
+        )
+        if not fallback.alike(new, notes.where(inside)):
+            new = Notes.concatenate([notes.where(~inside), new])
+            varied = varied.with_track(track.with_notes(new))
+    return None if varied is score else varied
 
 
 def bars(score: Score, loop: Region) -> list[tuple[int, int]]:
