@@ -20,7 +20,7 @@ AGREE = 4
 """So many periods in a row that all began later than expected show that JACK's driver has stalled."""
 LATE_ANYHOW = 16
 """So many do even where the driver seems to catch up."""
-ASTRAY_NS = 100_000
+ASTRAY_NS = 250_000
 """Less than this, and it is the call that was late, or the sound card that runs a little slower than ours."""
 SMOOTHING = 1 / 32
 
