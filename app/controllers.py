@@ -6,6 +6,7 @@ a target is set once in WINDOW_MS. Presses keep their order among themselves and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from PySide6.QtCore import QObject, QSettings, QTimer, Signal
@@ -25,16 +26,19 @@ from app.controls import (
     Source,
     Sweep,
     detents,
-    read,
     restored,
     stored,
 )
+from app.reading import Reader
 from app.targets import Target
 from models.score import UserError
 
 WINDOW_MS = 16
 REST_MS = 300
 """A hand that has moved nothing for so long rests."""
+
+PAIR_NS = 20_000_000
+"""Two controllers of a pair that come one right after the other, within so long, are one control."""
 
 FLOOD = 100
 """So many presses of one control too soon after another, in one go, are told."""
@@ -53,7 +57,7 @@ class Controllers(QObject):
     `echoed(words)`: what arrives, at most once in WINDOW_MS. `said(sentence)`: what the user must know.
 
     A control moves one target, a target may have several controls. Of two mappings that both mean what was
-    moved, the one that names its device counts, then the one that names its channel.
+    moved, the one that names its device counts, then the one that names its channel, then the one of 14 bits.
     """
 
     moved = Signal(str, float)
@@ -71,14 +75,17 @@ class Controllers(QObject):
         self._targets: dict[str, Target] = {}
         self._grips: dict[Mapping, Grip] = {}
         self._by_number: dict[tuple[Source, int], list[Mapping]] = {}
+        self._reader = Reader()
         self._foreign: list[object] = []
         self._learning: str | None = None
+        self._newest: tuple[Mapping, Control, int] | None = None
         self._waits: dict[str, int] = {}
         self._pending: dict[tuple[Mapping, Hand], Sweep] = {}
         self._pressed: set[Mapping] = set()
         self._left_out: dict[Mapping, int] = {}
         self._unsettled: dict[str, None] = {}
         self._last: Gesture | None = None
+        self._early = False
         self._window = QTimer(self, interval=WINDOW_MS)
         self._window.timeout.connect(self._tick)
         self._rest = QTimer(self, singleShot=True, interval=REST_MS)
@@ -138,11 +145,10 @@ class Controllers(QObject):
         new = replace(old, control=control or old.control, mode=mode or old.mode)
         if old not in self._grips or new == old:
             return
-        other = next((m for m in self._grips if m.control == new.control and m is not old), None)
-        order = [new if m == old else m for m in self._grips if m != other or m == old]
-        self._adopt(order)
-        if other is not None and other.control != old.control:
-            self.said.emit(self._taken(new, other))
+        others = [m for m in self._grips if m != old and m.control.clashes(new.control)]
+        self._adopt([new if m == old else m for m in self._grips if m not in others])
+        if others:
+            self.said.emit(self._taken(new, others))
 
     def remove(self, *mappings: Mapping) -> None:
         """Let these controls move nothing any more."""
@@ -164,10 +170,7 @@ class Controllers(QObject):
     def _show(self, mappings: list[Mapping]) -> None:
         self._grips = {m: self._grips.get(m, Grip()) for m in mappings}
         self._by_number = {}
-        # The more a mapping names, the sooner it is found.
-        for m in sorted(
-            mappings, key=lambda m: (m.control.device == "", m.control.channel is None)
-        ):
+        for m in sorted(mappings, key=_vagueness):
             self._by_number.setdefault((m.control.source, m.control.number), []).append(m)
 
     def _restore(self) -> None:
@@ -211,13 +214,18 @@ class Controllers(QObject):
             self._pending.clear()
             self.learning_changed.emit()
 
-    def _teach(self, gesture: Gesture) -> None:
+    def _kind(self, target_id: str) -> Kind:
+        target = self._targets.get(target_id)
+        return target.kind if target is not None else Kind.NUMBER
+
+    def _teach(self, gesture: Gesture, at_ns: int) -> None:
         target_id, control = self._learning, gesture.control
         assert target_id is not None
-        target = self._targets.get(target_id)
-        kind = target.kind if target is not None else Kind.NUMBER
-        modes = MODES.get((kind, control.source))
-        if modes is None:
+        kind = self._kind(target_id)
+        steps = gesture.step != 0
+        every = MODES.get((kind, control.source), ())
+        modes = tuple(m for m in every if (m is Mode.STEPS) is steps)
+        if not modes:
             if gesture.share > 0:
                 self.said.emit(
                     f"{self.title(target_id)} needs {NEEDS[kind]}; {control.title()} cannot move it."
@@ -226,48 +234,106 @@ class Controllers(QObject):
         pressed = kind in (Kind.ACTION, Kind.SWITCH) or control.source is Source.NOTE
         if pressed and gesture.share < MIDDLE:
             return  # a button that is let go, or a bank number before a program
-        before = next((m for m in self._grips if m.control == control), None)
-        same = before is not None and before.target == target_id
-        mapping = before if same and before is not None else Mapping(target_id, control, modes[0])
-        self._adopt([*(m for m in self._grips if m.control != control), mapping])
+        before = [m for m in self._grips if m.control.clashes(control)]
+        mode = next((m.mode for m in before if m.target == target_id and m.mode in modes), modes[0])
+        mapping = Mapping(target_id, control, mode)
+        self._adopt([*(m for m in self._grips if m not in before), mapping])
         self._grips[mapping].at[_hand(gesture)] = gesture.share
+        self._newest = mapping, control, at_ns
         self._set_learning(None)
         self.learnt.emit(target_id)
-        self.said.emit(self._taken(mapping, None if same else before))
+        self.said.emit(self._taken(mapping, before))
 
-    def _taken(self, mapping: Mapping, before: Mapping | None) -> str:
+    def _widen(self, readings: Sequence[Gesture], at_ns: int) -> bool:
+        """Whether this is the other half of the controller that was taught just before: it means both now, in
+        14 bits. A controller that is taught by itself is nobody's half."""
+        pair, heard = readings[0], readings[-1].control
+        if self._newest is None:
+            return False
+        mapping, control, since_ns = self._newest
+        if (control.device, control.channel) != (heard.device, heard.channel):
+            return False
+        self._newest = None
+        kind = self._kind(mapping.target)
+        if (
+            control.source is not Source.CC
+            or pair.control.source is not Source.CC14
+            or pair.control.controllers() != {control.number, heard.number}
+            or at_ns - since_ns > PAIR_NS
+            or mapping not in self._grips
+            or (kind, Source.CC14) not in MODES
+            or self._near(heard) is not None
+        ):
+            return False
+        modes = MODES[kind, Source.CC14]
+        mode = mapping.mode if mapping.mode in modes else modes[0]
+        wide = Mapping(mapping.target, pair.control, mode)
+        self._adopt([wide if m == mapping else m for m in self._grips])
+        self._grips[wide].at[_hand(pair)] = pair.share
+        self.learnt.emit(wide.target)
+        self.said.emit(self._taken(wide, ()))
+        return True
+
+    def _taken(self, mapping: Mapping, before: Sequence[Mapping]) -> str:
         """What a control moves now, and what no more."""
         words = f"{mapping.control.whole_title()} now moves {self.title(mapping.target)}"
-        if before is None or before.target == mapping.target:
-            return words + "."
-        return f"{words}, and {self.title(before.target)} no more."
+        lost = dict.fromkeys(self.title(m.target) for m in before if m.target != mapping.target)
+        return f"{words}, and {' and '.join(lost)} no more." if lost else words + "."
 
     # --- what comes in -------------------------------------------------------------------------------
 
-    def receive(self, message: bytes, device: str = "") -> bool:
-        """A message came in from an input. True when its control moves something of ours, so that it is no
-        music. While one is learnt everything is, and keys that are let go always are, lest one hang."""
-        gesture = read(message, device)
-        if gesture is None:
-            return False
-        self._last = gesture
-        first = not self._window.isActive()
-        if first:
+    def receive(self, message: bytes, device: str = "", at_ns: int = 0) -> bool:
+        """A message came in from an input at that moment. True when its control moves something of ours, so
+        that it is no music. While one is learnt everything is, and keys that are let go always are, lest one
+        hang."""
+        readings = self._reader.read(message, device)
+        if not readings or self._widen(readings, at_ns):
+            return bool(readings)
+        found = self._find(readings) if self._learning is None else None
+        mapping, gesture = found or (None, readings[-1])
+        if mapping is None and not gesture.whole:
+            return self._is_number_of_ours(gesture.control)
+        if not self._window.isActive():
             self._window.start()
-        mapping = None
+            self._early = True
+        if not gesture.whole:
+            self._reader.hold(gesture.control)
+            return True
+        self._last = gesture
         if self._learning is not None:
-            self._teach(gesture)
-        elif (mapping := self._find(gesture.control)) is not None:
+            self._teach(gesture, at_ns)
+        elif mapping is not None:
             self._heard(mapping, gesture)
-        if first:
+        if self._early:
+            self._early = False
             self._flush()
             self._echo()
         released = gesture.control.source is Source.NOTE and not gesture.share
         return mapping is not None and not released
 
-    def _find(self, control: Control) -> Mapping | None:
+    def _find(self, readings: Sequence[Gesture]) -> tuple[Mapping, Gesture] | None:
+        """The mapping that counts, and what the message means to it."""
+        found = [(m, g) for g in readings if (m := self._near(g.control)) is not None]
+        return min(found, key=lambda pair: _vagueness(pair[0]), default=None)
+
+    def _near(self, control: Control) -> Mapping | None:
+        """The mapping that names most of those that mean a control."""
         near = self._by_number.get((control.source, control.number), ())
-        return next((m for m in near if m.control.covers(control)), None)
+        mapping = next((m for m in near if m.control.covers(control)), None)
+        if mapping is not None and control.source is Source.CC14:
+            # Whoever has the coarse half has the control; the fine one alone would be a place of its own.
+            coarse = self._near(replace(control, source=Source.CC))
+            if coarse is not None and _vagueness(coarse) < _vagueness(mapping):
+                return None
+        return mapping
+
+    def _is_number_of_ours(self, part: Control) -> bool:
+        """Whether half a parameter number comes from where parameters are taught."""
+        return self._learning is None and any(
+            m.control.source is Source.NRPN
+            and m.control.covers(replace(part, source=Source.NRPN, number=m.control.number))
+            for m in self._grips
+        )
 
     def _mode(self, mapping: Mapping) -> Mode | None:
         """How the control moves its target; None when it cannot."""
@@ -276,9 +342,11 @@ class Controllers(QObject):
 
     def _heard(self, mapping: Mapping, gesture: Gesture) -> None:
         mode, hand = self._mode(mapping), _hand(gesture)
+        if (mode is Mode.STEPS) is not bool(gesture.step):
+            return
         if mode is Mode.PRESS:
             grip, source = self._grips[mapping], mapping.control.source
-            was = grip.at.get(hand, 0.0) if source is Source.CC else 0.0
+            was = grip.at.get(hand, 0.0) if source in (Source.CC, Source.NRPN) else 0.0
             grip.at[hand] = gesture.share
             if was < MIDDLE <= gesture.share:
                 self._press(mapping)
@@ -313,7 +381,14 @@ class Controllers(QObject):
 
     def _tick(self) -> None:
         """A window is over."""
+        self._early = False
+        for gesture in self._reader.rest():
+            mapping = self._near(gesture.control)
+            if mapping is not None and self._learning is None:
+                self._last = gesture
+                self._heard(mapping, gesture)
         busy = bool(self._pending or self._pressed) or self._last is not None
+        busy = busy or self._reader.holding
         for mapping in [m for m in self._left_out if m not in self._pressed]:
             del self._left_out[mapping]
         self._pressed.clear()
@@ -387,6 +462,11 @@ class Controllers(QObject):
         for target in (self._targets.get(target_id) for target_id in unsettled):
             if target is not None and target.settle is not None:
                 target.settle()
+
+
+def _vagueness(mapping: Mapping) -> tuple[bool, bool]:
+    """The more a mapping names, the sooner it is found."""
+    return mapping.control.device == "", mapping.control.channel is None
 
 
 def _hand(gesture: Gesture) -> Hand:

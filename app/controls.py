@@ -14,7 +14,12 @@ from app.pianoroll.scene import pitch_name
 from engine import schedule
 
 FULL = 127
-BEND_FULL = 0x3FFF
+WIDE_FULL = 0x3FFF
+"""The highest value of 14 bits: of the pitch wheel, of a pair of controllers, of a parameter."""
+
+PAIRED = 32
+"""Controllers below this are the coarse halves of pairs; this much above each is its fine half."""
+
 CHANNELS = 16
 FIRST_MODE_MESSAGE = 120
 """Controllers from here on are orders to a channel (all notes off …), which no knob sends."""
@@ -30,9 +35,12 @@ SAME = 1e-6
 
 
 class Source(StrEnum):
-    """What kind of message a control sends."""
+    """What kind of message a control sends. CC14: a pair of controllers, one value of 14 bits; NRPN: data for a
+    non-registered parameter, of 7 or 14 bits."""
 
     CC = "cc"
+    CC14 = "cc14"
+    NRPN = "nrpn"
     NOTE = "note"
     PROGRAM = "program"
     BEND = "bend"
@@ -56,6 +64,7 @@ class Mode(StrEnum):
     TWOS = "relative"
     OFFSET = "relative-64"
     SIGN = "relative-sign"
+    STEPS = "relative-steps"
     PRESS = "press"
     HOLD = "hold"
 
@@ -63,31 +72,46 @@ class Mode(StrEnum):
 MODE_TITLES: dict[Mode, tuple[str, str]] = {
     Mode.PICK_UP: ("Pick up", "Moves nothing before it has reached the present value"),
     Mode.JUMP: ("Jump", "The value goes at once where the control is"),
-    Mode.TWOS: ("Endless, 1/127", "An endless knob that sends 1, 2 … upwards and 127, 126 … down"),
-    Mode.OFFSET: (
-        "Endless, 65/63",
-        "An endless knob that sends 65, 66 … upwards and 63, 62 … down",
+    Mode.TWOS: (
+        "Relative (1/127)",
+        "An endless knob, two's complement: it sends 1, 2 … upwards and 127, 126 … down",
     ),
-    Mode.SIGN: ("Endless, 1/65", "An endless knob that sends 1, 2 … upwards and 65, 66 … down"),
+    Mode.OFFSET: (
+        "Relative (64 ±)",
+        "An endless knob, binary offset: it sends 65, 66 … upwards and 63, 62 … down",
+    ),
+    Mode.SIGN: (
+        "Relative (sign)",
+        "An endless knob, sign and magnitude: it sends 1, 2 … upwards and 65, 66 … down",
+    ),
+    Mode.STEPS: ("Relative (+/−)", "An endless knob that sends data increments and decrements"),
     Mode.PRESS: ("Each press", "Every press does it, switches over or goes on to the next"),
     Mode.HOLD: ("While held", "On while the control is held or above its middle, else off"),
 }
 """Mode → its name and what it does."""
 
 _ABSOLUTE = (Mode.PICK_UP, Mode.JUMP)
-RELATIVE = (Mode.TWOS, Mode.OFFSET, Mode.SIGN)
+_CODED = (Mode.TWOS, Mode.OFFSET, Mode.SIGN)
+RELATIVE = (*_CODED, Mode.STEPS)
 
 MODES: dict[tuple[Kind, Source], tuple[Mode, ...]] = {
-    (Kind.NUMBER, Source.CC): (*_ABSOLUTE, *RELATIVE),
+    (Kind.NUMBER, Source.CC): (*_ABSOLUTE, *_CODED),
+    (Kind.NUMBER, Source.CC14): _ABSOLUTE,
+    (Kind.NUMBER, Source.NRPN): (*_ABSOLUTE, Mode.STEPS),
     (Kind.NUMBER, Source.BEND): _ABSOLUTE,
     (Kind.NUMBER, Source.PRESSURE): _ABSOLUTE,
-    (Kind.CHOICE, Source.CC): (*_ABSOLUTE, *RELATIVE, Mode.PRESS),
+    (Kind.CHOICE, Source.CC): (*_ABSOLUTE, *_CODED, Mode.PRESS),
+    (Kind.CHOICE, Source.CC14): _ABSOLUTE,
+    (Kind.CHOICE, Source.NRPN): (*_ABSOLUTE, Mode.STEPS, Mode.PRESS),
+    (Kind.CHOICE, Source.BEND): _ABSOLUTE,
     (Kind.CHOICE, Source.NOTE): (Mode.PRESS,),
     (Kind.CHOICE, Source.PROGRAM): (Mode.PRESS,),
     (Kind.SWITCH, Source.CC): (Mode.HOLD, Mode.PRESS),
+    (Kind.SWITCH, Source.NRPN): (Mode.HOLD, Mode.PRESS),
     (Kind.SWITCH, Source.NOTE): (Mode.PRESS, Mode.HOLD),
     (Kind.SWITCH, Source.PROGRAM): (Mode.PRESS,),
     (Kind.ACTION, Source.CC): (Mode.PRESS,),
+    (Kind.ACTION, Source.NRPN): (Mode.PRESS,),
     (Kind.ACTION, Source.NOTE): (Mode.PRESS,),
     (Kind.ACTION, Source.PROGRAM): (Mode.PRESS,),
 }
@@ -106,7 +130,8 @@ NEEDS: dict[Kind, str] = {
 class Control:
     """A knob, key, pad or wheel: of the input `device` ("" any) on `channel` (0–15, None any).
 
-    number: of the controller, key or program, 0–127; 0 for bend and pressure.
+    number: of the controller, key or program, 0–127; of a pair its lower controller; of a parameter 0–16383;
+    0 for bend and pressure.
     """
 
     source: Source
@@ -119,6 +144,10 @@ class Control:
         match self.source:
             case Source.CC:
                 return f"CC {self.number}"
+            case Source.CC14:
+                return f"CC {self.number} + {self.number + PAIRED}"
+            case Source.NRPN:
+                return f"NRPN {self.number}"
             case Source.NOTE:
                 return f"Key {pitch_name(self.number)}"
             case Source.PROGRAM:
@@ -140,18 +169,40 @@ class Control:
             and self.device in ("", other.device)
         )
 
+    def controllers(self) -> frozenset[int]:
+        """The numbers of the controllers it sends, unless they are only data for a parameter."""
+        match self.source:
+            case Source.CC:
+                return frozenset({self.number})
+            case Source.CC14:
+                return frozenset({self.number, self.number + PAIRED})
+            case _:
+                return frozenset()
+
+    def clashes(self, other: Control) -> bool:
+        """Whether both mean the same messages of the same device and channel."""
+        if (self.channel, self.device) != (other.channel, other.device):
+            return False
+        return self == other or bool(self.controllers() & other.controllers())
+
 
 @dataclass(frozen=True)
 class Gesture:
-    """A control was moved to `share`, or pressed (1) or let go (0). raw: 0–127, of the pitch wheel 0–16383."""
+    """A control was moved to `share`, or pressed (1) or let go (0). raw: 0–127, of 14 bits 0–16383.
+
+    whole: that is all of it; else the message is only a part, and the rest is to follow. step: 1 or −1 for a
+    data increment or decrement, which says nothing of a share; else 0.
+    """
 
     control: Control
     share: float
     raw: int
+    whole: bool = True
+    step: int = 0
 
 
 def read(message: bytes, device: str = "") -> Gesture | None:
-    """The gesture a MIDI message tells of; None for any other, and for damaged ones."""
+    """The gesture a MIDI message alone tells of; None for any other, and for damaged ones."""
     if not 2 <= len(message) <= 3 or any(byte > FULL for byte in message[1:]):
         return None
     status, channel = message[0] & 0xF0, message[0] & 0x0F
@@ -173,13 +224,15 @@ def read(message: bytes, device: str = "") -> Gesture | None:
             return Gesture(Control(Source.NOTE, first, channel, device), 0.0, 0)
         case schedule.BEND:
             raw = first | second << 7
-            return Gesture(Control(Source.BEND, 0, channel, device), raw / BEND_FULL, raw)
+            return Gesture(Control(Source.BEND, 0, channel, device), raw / WIDE_FULL, raw)
     return None
 
 
 def detents(mode: Mode, raw: int) -> int:
-    """How many clicks up (or down, below 0) an endless knob tells of by a controller's value."""
+    """How many clicks up (or down, below 0) an endless knob tells of by a controller's value, or by steps."""
     match mode:
+        case Mode.STEPS:
+            return raw
         case Mode.OFFSET:
             return raw - 64
         case Mode.SIGN:
@@ -231,13 +284,14 @@ def _mapping(entry: dict[str, object]) -> Mapping:
     if not isinstance(control, dict) or set(control) != set(Control.__dataclass_fields__):
         raise TypeError
     number, channel = control["number"], control["channel"]
-    if type(number) is not int or not 0 <= number <= FULL:
+    source, mode = Source(control["source"]), Mode(str(entry["mode"]))
+    highest = {Source.NRPN: WIDE_FULL, Source.CC14: PAIRED - 1}.get(source, FULL)
+    if type(number) is not int or not 0 <= number <= highest:
         raise ValueError
     if channel is not None and (type(channel) is not int or not 0 <= channel < CHANNELS):
         raise ValueError
     if not isinstance(control["device"], str) or not isinstance(entry["target"], str):
         raise TypeError
-    source, mode = Source(control["source"]), Mode(str(entry["mode"]))
     if not any(s is source and mode in modes for (_, s), modes in MODES.items()):
         raise ValueError
     return Mapping(entry["target"], Control(source, number, channel, control["device"]), mode)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from PySide6.QtCore import QObject, QSettings, Signal
@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QWidget
 from app import targets
 from app.actions import ACTIONS
 from app.controllers import Controllers
-from app.controls import Kind, Source
+from app.controls import Control, Kind, Source
 from app.panels.parameters import ParameterForm
 from app.panels.path import PathPanel
 from app.panels.systems import ComposePanel
@@ -32,6 +32,8 @@ LOUDEST = 127
 STATUS = {
     Source.NOTE: schedule.NOTE_ON,
     Source.CC: schedule.CONTROL,
+    Source.CC14: schedule.CONTROL,
+    Source.NRPN: schedule.CONTROL,
     Source.PROGRAM: schedule.PROGRAM,
     Source.BEND: schedule.BEND,
     Source.PRESSURE: schedule.PRESSURE,
@@ -105,6 +107,19 @@ def _volume(session: Session) -> Target:
     )
 
 
+def messages(control: Control) -> Iterator[playback.Taught]:
+    """What a control sends."""
+    kind, channel, device = STATUS[control.source], control.channel, control.device
+    match control.source:
+        case Source.CC | Source.CC14:
+            for number in control.controllers():
+                yield playback.Taught(kind, number, channel, device)
+        case Source.NOTE | Source.PROGRAM | Source.NRPN as source:
+            yield playback.Taught(kind, control.number, channel, device, nrpn=source is Source.NRPN)
+        case Source.BEND | Source.PRESSURE:
+            yield playback.Taught(kind, channel=channel, source=device)
+
+
 class Hands(QObject):
     """The MIDI controls of a window: tells what moves something of ours from music (`Player.played`), and
     teaches. `said(sentence)` and `hinted(words)` are for the user."""
@@ -150,19 +165,11 @@ class Hands(QObject):
 
     def _silence(self) -> None:
         """What is taught is not to sound as well."""
-        found = (m.control for m in self.controllers.mappings)
-        numbered = (Source.NOTE, Source.CC, Source.PROGRAM)
-        self._rig.set_taught(
-            frozenset(
-                playback.Taught(
-                    STATUS[c.source], c.number if c.source in numbered else -1, c.channel, c.device
-                )
-                for c in found
-            )
-        )
+        mappings = self.controllers.mappings
+        self._rig.set_taught(frozenset(t for m in mappings for t in messages(m.control)))
 
     def _received(self, event: playback.Played) -> None:
-        if not self.controllers.receive(event.message, event.source):
+        if not self.controllers.receive(event.message, event.source, event.at):
             self._player.played.emit(event)
 
     def _waiting(self, target: str, way: int) -> None:

@@ -138,12 +138,13 @@ class Route:
 class Taught:
     """A control that moves something of the program: messages of that `kind` (status without channel) and
     `number` (key, controller or program, −1 for those without) from the input `source` ("" any) on `channel`
-    (None any)."""
+    (None any). nrpn: `number` is a non-registered parameter's, and its messages are all that set it."""
 
     kind: int
     number: int = -1
     channel: int | None = None
     source: str = ""
+    nrpn: bool = False
 
 
 @dataclass(frozen=True)

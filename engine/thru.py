@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from engine import nrpn
 from engine.playback import Live, Route, Taught
 from engine.schedule import BEND, CONTROL, NOTE_OFF, NOTE_ON, PRESSURE, PROGRAM
 
@@ -42,6 +43,11 @@ def whole(data: Sequence[int]) -> bytes | None:
     return bytes(data)
 
 
+def _any_covers(controls: Iterable[Taught], source: str, channel: int) -> bool:
+    """Whether one of these is on that channel of that input."""
+    return any(t.channel in (None, channel) and t.source in ("", source) for t in controls)
+
+
 class Router:
     """Where the messages of each input go, along `Route`s.
 
@@ -52,6 +58,11 @@ class Router:
     def __init__(self) -> None:
         self._routes: tuple[Route, ...] = ()
         self._taught: dict[tuple[int, int], list[Taught]] = {}
+        self._parameters: dict[int, list[Taught]] = {}
+        self._selections: dict[tuple[str, int], nrpn.Selection] = {}
+        self._told: dict[
+            tuple[str, int], int | None
+        ] = {}  # the parameter number that was passed on
         self._struck: dict[tuple[str, int, int], tuple[Destination, ...]] = {}
         self._holders: dict[tuple[str, Destination], int] = {}
         self._lasting: dict[tuple[str, int, int, int], frozenset[tuple[str, int]]] = {}
@@ -62,9 +73,13 @@ class Router:
         """Follow these routes from now on, and pass on nothing of the controls `taught` (but their ends);
         what comes back puts to rest what is no longer reached."""
         self._routes = routes
-        self._taught = {}
+        self._taught, self._parameters = {}, {}
         for control in taught:
-            self._taught.setdefault((control.kind, control.number), []).append(control)
+            if control.nrpn:
+                self._parameters.setdefault(control.number, []).append(control)
+            else:
+                self._taught.setdefault((control.kind, control.number), []).append(control)
+        self._told.clear()  # what is reached now may not have been told
         found: list[Live] = []
         for slot, places in list(self._lasting.items()):
             source, channel, *_ = slot
@@ -76,6 +91,8 @@ class Router:
     def message(self, source: str, message: bytes) -> list[Live]:
         """What is to be sent for a channel message (a whole one) that came from `source`."""
         kind, channel = message[0] & 0xF0, message[0] & 0x0F
+        if kind == CONTROL and message[1] in nrpn.CONTROLLERS:
+            return self._parameter(source, channel, message[1:])
         if self._taught and self._moves(source, kind, channel, message):
             return []
         if kind == NOTE_ON and message[2]:
@@ -95,6 +112,9 @@ class Router:
 
     def release(self, source: str) -> list[Live]:
         """End all that this input holds: keys, pedals, bends."""
+        for place in [place for place in self._selections if place[0] == source]:
+            del self._selections[place]
+            self._told.pop(place, None)
         found = self._lift_all(key for key in self._struck if key[0] == source)
         for slot, places in list(self._lasting.items()):
             if slot[0] == source:
@@ -118,10 +138,45 @@ class Router:
         if kind == NOTE_OFF or (kind == NOTE_ON and not message[2]):
             return False
         number = message[1] if kind in (NOTE_ON, CONTROL, PROGRAM) else -1
-        return any(
-            t.channel in (None, channel) and t.source in ("", source)
-            for t in self._taught.get((kind, number), ())
-        )
+        return _any_covers(self._taught.get((kind, number), ()), source, channel)
+
+    def _parameter(self, source: str, channel: int, data: bytes) -> list[Live]:
+        """Pass on a parameter number, or data for one. Where a number is taught, none is passed on before the
+        data that shows whose it is."""
+        place, controller = (source, channel), data[0]
+        chosen = self._selections.setdefault(place, nrpn.Selection())
+        taught = self._taught.get((CONTROL, controller), ())
+        if chosen.hear(controller, data[1]):
+            self._told.pop(place, None)
+            moves = _any_covers(taught, source, channel)
+            return [] if moves else self._control(source, CONTROL, channel, data)
+        among = (t for controls in self._parameters.values() for t in controls)
+        withheld = _any_covers(among, source, channel)
+        number = chosen.number
+        if controller in nrpn.HALVES:
+            if _any_covers(taught, source, channel):
+                return []
+            if withheld and controller in nrpn.NRPN_HALVES:
+                return self._tell(place, nrpn.NONE) if chosen.free else []
+            self._told[place] = number
+        elif withheld and not chosen.registered:
+            if number is None or _any_covers(self._parameters.get(number, ()), source, channel):
+                return []
+            if self._told.get(place) != number:
+                lives = self._tell(place, (number >> 7, number & 0x7F))
+                self._told[place] = number
+                return lives + self._control(source, CONTROL, channel, data)
+        return self._control(source, CONTROL, channel, data)
+
+    def _tell(self, place: tuple[str, int], halves: tuple[int, int]) -> list[Live]:
+        """Pass on both halves of the number of a non-registered parameter."""
+        source, channel = place
+        self._told.pop(place, None)
+        return [
+            live
+            for half, value in zip((nrpn.NRPN_MSB, nrpn.NRPN_LSB), halves, strict=True)
+            for live in self._control(source, CONTROL, channel, bytes((half, value)))
+        ]
 
     def _ways(self, source: str, channel: int) -> Iterable[tuple[str, int, Route]]:
         """The port and the channel of each route that is open to this input."""

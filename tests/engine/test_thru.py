@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.nrpn import DATA, Selection
 from engine.playback import Live, Route, Taught
 from engine.thru import Flood, Router, whole
 
@@ -254,3 +256,71 @@ def test_what_is_taught_is_no_music(router: Router):
     for source in ("left", "right"):
         assert router.message(source, bytes((0xB3, 20, 5))) == []
         assert router.message(source, bytes((0xB3, 21, 5)))
+
+
+# Parameters
+
+
+def bytes_of(lives: list[Live]) -> list[tuple[int, int]]:
+    return [(live.message[1], live.message[2]) for live in lives]
+
+
+def heard(router: Router, *data: tuple[int, int], source: str = "left") -> list[tuple[int, int]]:
+    """What goes out for these controllers."""
+    sent = [router.message(source, bytes((0xB0, *pair))) for pair in data]
+    return bytes_of([live for lives in sent for live in lives])
+
+
+def test_parameters_pass_as_they_are_where_none_is_taught(router: Router):
+    sent = [(99, 1), (98, 5), (6, 64), (38, 1), (101, 127), (100, 127), (6, 3), (99, 2), (99, 3)]
+    router.route((ALL,), frozenset({Taught(0xB0, 20)}))
+    assert heard(router, *sent) == sent
+
+
+def test_a_parameter_that_is_taught_is_no_music_and_others_keep_their_number(router: Router):
+    router.route((ALL,), frozenset({Taught(0xB0, 133, None, "left", nrpn=True)}))
+    mine, other = [(99, 1), (98, 5)], [(99, 1), (98, 6)]
+    assert heard(router, *mine, (6, 64), (38, 1), (96, 0)) == []
+    assert heard(router, *other, (6, 64), (38, 1)) == [*other, (6, 64), (38, 1)]
+    assert heard(router, (98, 5), (6, 1)) == []
+    assert heard(router, (98, 6), (6, 1)) == [(6, 1)], "its number is known outside"
+    assert heard(router, (99, 2), (6, 1)) == [], "half a number is nobody's"
+    bend_range = [(101, 0), (100, 0), (6, 12), (101, 127), (100, 127)]
+    assert heard(router, *bend_range) == bend_range
+    assert heard(router, *other, (6, 1)) == [*other, (6, 1)], "RPN came between"
+    assert heard(router, (99, 127), (98, 127)) == [(99, 127), (98, 127)]
+    assert heard(router, *mine, (6, 64), source="right") == [*mine, (6, 64)]
+
+
+def test_a_parameter_number_is_told_where_routes_lead_now(router: Router):
+    taught = frozenset({Taught(0xB0, 133, nrpn=True)})
+    router.route((ALL,), taught)
+    assert heard(router, (99, 1), (98, 6), (6, 1))
+    router.route((replace(ALL, port="elsewhere"),), taught)
+    assert heard(router, (6, 2)) == [(99, 1), (98, 6), (6, 2)]
+    router.release("left")
+    assert heard(router, (6, 3)) == [(6, 3)], "an input that comes back has chosen nothing"
+
+
+def test_a_controller_6_that_is_taught_is_not_the_data_of_a_parameter(router: Router):
+    router.route((ALL,), frozenset({Taught(0xB0, 6), Taught(0xB0, 99)}))
+    assert heard(router, (6, 1), (99, 1), (99, 2), (6, 3)) == []
+    assert heard(router, (98, 1), (99, 2), (6, 3)) == [(98, 1), (6, 3)]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([6, 38, 96, 97, 98, 99, 100, 101]), st.sampled_from([1, 5, 127]))
+    )
+)
+def test_outside_data_always_meet_the_number_they_were_sent_for(sent: list[tuple[int, int]]):
+    router = Router()
+    router.route((ALL,), frozenset({Taught(0xB0, (1 << 7) + 5, nrpn=True)}))
+    inside, outside = Selection(), Selection()
+    for controller, value in sent:
+        plain = inside.hear(controller, value)
+        for number, data in heard(router, (controller, value)):
+            outside.hear(number, data)
+            if number in DATA and not plain:
+                assert inside.number != 133
+                assert outside.number == inside.number
