@@ -73,7 +73,7 @@ MODE_TITLES: dict[Mode, tuple[str, str]] = {
     Mode.PICK_UP: ("Pick up", "Moves nothing before it has reached the present value"),
     Mode.JUMP: ("Jump", "The value goes at once where the control is"),
     Mode.TWOS: (
-        "Relative (1/127)",
+        "Relative (2's comp.)",
         "An endless knob, two's complement: it sends 1, 2 … upwards and 127, 126 … down",
     ),
     Mode.OFFSET: (
@@ -81,7 +81,7 @@ MODE_TITLES: dict[Mode, tuple[str, str]] = {
         "An endless knob, binary offset: it sends 65, 66 … upwards and 63, 62 … down",
     ),
     Mode.SIGN: (
-        "Relative (sign)",
+        "Relative (sign bit)",
         "An endless knob, sign and magnitude: it sends 1, 2 … upwards and 65, 66 … down",
     ),
     Mode.STEPS: ("Relative (+/−)", "An endless knob that sends data increments and decrements"),

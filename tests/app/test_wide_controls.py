@@ -10,13 +10,16 @@ from desk import KNOBS, PADS, Desk, cc, desk_in, key
 from hypothesis import given
 from hypothesis import strategies as st
 from pytestqt.qtbot import QtBot
+from stage import TOY
 
+from app import targets
 from app.controllers import PAIR_NS
 from app.controls import PAIRED, Control, Gesture, Mapping, Mode, Source, restored
 from app.hands import messages
 from app.panels.learn import LearnDialog
 from app.reading import Reader
 from engine import playback, schedule
+from models.card import Value
 
 FULL = 16383
 PAIR = Control(Source.CC14, 7, 0, KNOBS)
@@ -95,6 +98,15 @@ def test_every_one_of_16384_places_reaches_the_target(desk: Desk) -> None:
         send(desk, *pair(value))
     places = [round(value * FULL, 6) for _, value in desk.taken()]
     assert places == [0, 1, 8191, 8192, 8193, FULL - 1, FULL]
+
+
+def test_a_parameter_of_a_card_gets_what_lies_between_two_7_bit_places(desk: Desk) -> None:
+    values: dict[str, Value] = {p.name: p.default for p in TOY.params}
+    desk.controllers.add(*targets.parameter_targets(TOY, values.__getitem__, values.__setitem__))
+    teach(desk, "param/toy/temperature", *nrpn(8000), mode=Mode.JUMP)
+    for value in (8192, 8193):
+        send(desk, *nrpn(value))
+        assert values["temperature"] == pytest.approx(0.1 + 1.9 * value / FULL, abs=1e-9)
 
 
 @given(st.lists(st.integers(0, FULL), min_size=1, max_size=40), st.booleans())
