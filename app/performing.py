@@ -90,8 +90,9 @@ class Performance(QObject):
     """Sets, starts and stops the live core, and remembers how it was set, each mode for itself.
 
     `view_changed(View)` follows what the core tells, `setting_changed` follows `setting`. `rig` says which inputs
-    are heard and whose clock is followed. `laid`: what the transport was last given to play by the core, in its
-    ticks: tracks of ids LIVE and above, and the document's that mutate.
+    are heard and whose clock is followed, `settings` what is remembered from start to start. `laid`: what the
+    transport was last given to play by the core, in its ticks: tracks of ids LIVE and above, and the document's that
+    mutate.
     """
 
     view_changed = Signal(object)
@@ -111,7 +112,7 @@ class Performance(QObject):
         super().__init__(parent)
         self.session, self.player, self.rig = session, player, rig
         self._cards = {card.id: card for card in cards}
-        self._settings, self._open_stage = settings, open_stage
+        self.settings, self._open_stage = settings, open_stage
         self._bridge = Bridge(self._receive, self)
         self._stage: Stage | None = None
         self._anchor: playback.Anchor | None = None
@@ -248,7 +249,7 @@ class Performance(QObject):
 
     def _save(self) -> None:
         self._saving.stop()
-        self._settings.setValue(KEY, self._rehearsed.text())
+        self.settings.setValue(KEY, self._rehearsed.text())
 
     # --- playing -----------------------------------------------------------------------------------
 

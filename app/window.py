@@ -304,12 +304,15 @@ class Window(QMainWindow):
         if not self._started:
             self._started = True
             QTimer.singleShot(50, self.player.start)
+            if self._settings.value("stage_shown", False, bool):
+                QTimer.singleShot(50, self.show_stage)
 
     def closeEvent(self, event: QCloseEvent) -> None:
         self._settings.setValue("geometry", self.saveGeometry())
         self._settings.setValue("docks", self.saveState())
         self.hide()
         self.session.revert()
+        self._settings.setValue("stage_shown", self._stage is not None and self._stage.isVisible())
         if self._stage is not None:
             self._stage.close()
         self.performance.close()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from PySide6.QtCore import QKeyCombination, Qt, QTimer, Signal
+from PySide6.QtCore import QByteArray, QKeyCombination, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QCloseEvent,
     QHideEvent,
@@ -20,16 +19,14 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLayout, QVBoxLayout, QW
 from app import theme
 from app.dials import DIALS, HEAT, MODES, place
 from app.panels.performance_display import (
-    MOST_BARS,
-    SHOWN_BARS,
     Band,
     BeatDisplay,
-    ComingBars,
     Headline,
     Lamps,
     Sentence,
-    coming_bars,
 )
+from app.panels.performance_keys import COMMANDS, Command
+from app.panels.performance_played import PlayedIn
 from app.panels.performance_sounds import (
     KeysSheet,
     KnobsDialog,
@@ -37,13 +34,19 @@ from app.panels.performance_sounds import (
     input_text,
     sounds_text,
 )
+from app.panels.performance_strip import MOST_BARS, SHOWN_BARS, ComingBars, coming_bars
 from app.panels.performance_text import Painted
 from app.panels.performance_tiles import BigKey, Choice, Tile
 from app.performing import HINTS, TITLES, Performance
+from app.player import port_title
 from engine.staging import Mode, Quantum, View
-from models.score import Score, Track
+from models.timebase import PPQ
 
+GEOMETRY = "stage_geometry"
+"""Where the settings keep how large it was, on which screen, and whether it filled that."""
 FRAME_MS = 16
+SPARE_TICKS = 16 * PPQ
+"""Notes that began so long before the strip does may sound in it."""
 SHAPE = 0.625
 """Letters are as high as in a view of 16:10, however narrow it is."""
 
@@ -62,10 +65,10 @@ CELLS: tuple[tuple[str, ...], ...] = (
     (HEAT,),
     ("density",),
     ("register",),
-    ("bars",),
+    ("bars", "passes"),
     ("quantum",),
-    ("rest", "passes"),
-    ("late", "share"),
+    ("rest", "share"),
+    ("late",),
     ("voice",),
     ("input",),
     ("sounds",),
@@ -74,7 +77,7 @@ CELLS: tuple[tuple[str, ...], ...] = (
 COLUMNS = 5
 SYSTEM_LETTERS = 20
 """How wide the system's tile is, in letters as those of the modes."""
-MUTATE_ONLY = ("passes", "share")
+MUTATE_ONLY, MUTATE_NEVER = ("passes", "share"), ("bars", "rest")
 
 NUMBERS: dict[str, Callable[[float], str]] = {
     HEAT: lambda v: f"{v:.2f}",
@@ -86,68 +89,6 @@ NUMBERS: dict[str, Callable[[float], str]] = {
     "share": lambda v: f"{v * 100:.0f} %",
 }
 """How a dial's number reads."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """What some keys do. `again`: while they are held down it is done again and again."""
-
-    keys: tuple[str, ...]
-    text: str
-    run: Callable[[PerformanceView], object]
-    again: bool = False
-
-
-def _turn(name: str, by: int) -> Callable[[PerformanceView], object]:
-    return lambda v: v.performance.step(name, by)
-
-
-COMMANDS: tuple[Command, ...] = (
-    *(
-        Command((str(i + 1),), TITLES[m], lambda v, m=m: v.performance.set_mode(m))  # type: ignore[misc]
-        for i, m in enumerate(MODES)
-    ),
-    Command(("G",), "Go", lambda v: v.performance.go()),
-    Command(("H",), "Halt", lambda v: v.performance.halt()),
-    Command(("Space", "Return", "Enter"), "Pad: answer now", lambda v: v.performance.pad()),
-    Command(("K",), "Keep what was made", lambda v: v.performance.keep()),
-    Command(
-        ("Backspace", "Ctrl+."),
-        "Panic: all silent",
-        lambda v: v.performance.panic(),
-    ),
-    Command(("P",), "Play or stop the music", lambda v: v.performance.player.toggle()),
-    Command(("Home",), "To the beginning", lambda v: v.performance.session.seek(0)),
-    Command(("]",), "Next system", lambda v: v.performance.step_system(1)),
-    Command(("[",), "System before", lambda v: v.performance.step_system(-1)),
-    Command(("Up",), "Bolder", _turn(HEAT, 1), True),
-    Command(("Down",), "Tamer", _turn(HEAT, -1), True),
-    Command(("Right",), "Denser", _turn("density", 1), True),
-    Command(("Left",), "Sparser", _turn("density", -1), True),
-    Command(("PgUp",), "An octave higher", _turn("register", 1)),
-    Command(("PgDown",), "An octave lower", _turn("register", -1)),
-    Command(("+", "="), "More bars", _turn("bars", 1), True),
-    Command(("-",), "Fewer bars", _turn("bars", -1), True),
-    Command(("Q",), "By the bar, or the beat", lambda v: v.switch_quantum()),
-    Command(("R",), "Longer rest", _turn("rest", 1), True),
-    Command(("Shift+R",), "Shorter rest", _turn("rest", -1), True),
-    Command(("L",), "If late: vary, or repeat", lambda v: v.switch_late()),
-    Command(("N",), "More passes", _turn("passes", 1), True),
-    Command(("Shift+N",), "Fewer passes", _turn("passes", -1), True),
-    Command(("S",), "Larger share", _turn("share", 1), True),
-    Command(("Shift+S",), "Smaller share", _turn("share", -1), True),
-    Command(("V",), "Next voice to mutate", lambda v: v.performance.step_voice(1)),
-    Command(("Shift+V",), "Voice before", lambda v: v.performance.step_voice(-1)),
-    Command(("I",), "Next MIDI input", lambda v: v.step_input(1)),
-    Command(("Shift+I",), "MIDI input before", lambda v: v.step_input(-1)),
-    Command(("O",), "Where it sounds…", lambda v: v.show_sounds()),
-    Command(("E",), "Every knob…", lambda v: v.show_knobs()),
-    Command(("Tab", "Shift+Tab"), "Next control: ← → turn it", lambda v: None),
-    Command(("F11", "F"), "Full screen", lambda v: v.toggle_full_screen()),
-    Command(("?", "F1"), "These keys", lambda v: v.show_keys()),
-    Command(("Esc",), "Back; what runs goes on", lambda v: v.back()),
-)
-"""Every key of the view."""
 
 
 def _portable(pressed: QKeyCombination) -> str:
@@ -171,12 +112,15 @@ class PerformanceView(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(640, 400)
         self.resize(1280, 800)
+        geometry = performance.settings.value(GEOMETRY)
+        if isinstance(geometry, QByteArray):
+            self.restoreGeometry(geometry)
         ground = self.palette()
         ground.setColor(QPalette.ColorRole.Window, theme.colour("field"))
         self.setPalette(ground)
         self.setAutoFillBackground(True)
         self._keys = {QKeySequence(k).toString(): c for c in COMMANDS for k in c.keys}
-        self._strip: tuple[Score, tuple[Track, ...], list[tuple[int, int]], float] | None = None
+        self.played = PlayedIn()
         self._told = ""
         self._mode: Mode | None = None
         self._knobs: KnobsDialog | None = None
@@ -229,6 +173,7 @@ class PerformanceView(QWidget):
             keys.addWidget(key, 1)
         for choice in self.modes.values():
             modes.addWidget(choice, len(choice.title) + 4)
+        modes.addWidget(self.system, SYSTEM_LETTERS)
         for index, names in enumerate(CELLS):
             for name in names:
                 tiles.addWidget(self.tiles[name], index // COLUMNS, index % COLUMNS)
@@ -256,7 +201,6 @@ class PerformanceView(QWidget):
                 row.setLayout(inside)
             self._rows[name] = row
             column.addWidget(row, 1 if name == "coming" else 0)
-        modes.addWidget(self.system, SYSTEM_LETTERS)
 
     def _connect(self) -> None:
         performance, session = self.performance, self.performance.session
@@ -279,6 +223,7 @@ class PerformanceView(QWidget):
         performance.rig.changed.connect(self.refresh)
         performance.view_changed.connect(self._show_view)
         performance.player.ports_changed.connect(self.refresh)
+        self._listen()
         session.message.connect(self._say)
         session.changed.connect(self._score_changed)
         session.loop_changed.connect(self.frame)
@@ -286,8 +231,28 @@ class PerformanceView(QWidget):
 
     @property
     def bars(self) -> list[tuple[int, int]]:
-        """The bars shown as coming, as ticks [start, end)."""
-        return self._strip[2] if self._strip is not None else []
+        """The bars shown from the sounding one on, as ticks [start, end)."""
+        return self.coming.bars
+
+    def _listen(self) -> None:
+        """Follow what is played, and where in the music that is."""
+        player, session, played = self.performance.player, self.performance.session, self.played
+
+        def staged(_change: object = None) -> None:
+            played.staged(session.heard, session.loop, self._now())
+
+        staged()
+        session.changed.connect(staged)
+        session.loop_changed.connect(staged)
+        player.anchored.connect(played.anchored)
+        player.restarted.connect(lambda: played.restarted(self._now()))
+        player.input_lost.connect(lambda name: played.lost(name, self._now()))
+        player.played.connect(played.heard)
+        player.played.connect(self._touched)
+
+    def _now(self) -> int:
+        """The moment, in nanoseconds of the session's clock."""
+        return round(self.performance.session.now() * 1e9)
 
     # --- showing -----------------------------------------------------------------------------------
 
@@ -312,8 +277,8 @@ class PerformanceView(QWidget):
         self.tiles["quantum"].show_value(f"next {setting.quantum}")
         mutates = setting.mode is Mode.MUTATE
         late = "repeat" if setting.repeat else "vary"
-        self.tiles["late"].show_value(None if mutates else late)
-        for name in ("rest", "late", *MUTATE_ONLY):
+        self.tiles["late"].show_value(late)
+        for name in (*MUTATE_NEVER, *MUTATE_ONLY):
             self.tiles[name].setVisible((name in MUTATE_ONLY) == mutates)
         voices = {t.id: t.name or "no name" for t in performance.session.score.tracks}
         self.tiles["voice"].show_value(
@@ -339,12 +304,13 @@ class PerformanceView(QWidget):
         ahead = setting.bars + 1 if setting.mode in DIALS["bars"].modes else 0
         count = min(max(SHOWN_BARS, ahead), MOST_BARS)
         bars = coming_bars(score, tick, session.loop, count)
-        old = self._strip
-        same = old is not None and old[0] is score and old[1] is performance.laid
-        if old is None or not same or old[2:] != (bars, view.ahead):
-            self._strip = score, performance.laid, bars, view.ahead
-            self.coming.show_bars(score, bars, performance.laid, view.ahead)
+        now = self._now()
+        u = self.played.place(now)
+        began = round(u - tick + bars[0][0])
+        self.coming.show_bars(score, bars, performance.laid, view.ahead, began)
         self.coming.show_tick(tick, playing)
+        notes = self.played.notes(self.coming.since - SPARE_TICKS, now)
+        self.coming.show_played(notes, u, self.played.down)
 
     def _show_view(self, view: View) -> None:
         self.band.show_view(view)
@@ -363,6 +329,11 @@ class PerformanceView(QWidget):
         if self.isVisible():
             self.refresh()
 
+    def _touched(self, _played: object) -> None:
+        """A key is seen at once where no frames are drawn."""
+        if self.isVisible() and not self._timer.isActive():
+            self.frame()
+
     def _follow(self) -> None:
         """Frames are drawn while it plays and can be seen."""
         wanted = self.isVisible() and self.performance.session.playing
@@ -379,10 +350,7 @@ class PerformanceView(QWidget):
     # --- what is done --------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Come to the front, over the window it belongs to, ready to play."""
-        over = self.parentWidget()
-        if over is not None and not self.isVisible():
-            self.setGeometry(over.window().geometry())
+        """Come to the front, ready to play."""
         self.show()
         self.raise_()
         self.activateWindow()
@@ -413,7 +381,10 @@ class PerformanceView(QWidget):
             choices.append(tuple(names))
         now = self.performance.rig.inputs
         at = choices.index(now) if now in choices else 0
-        self.performance.rig.listen(choices[(at + by) % len(choices)])
+        chosen = choices[(at + by) % len(choices)]
+        self.performance.rig.listen(chosen)
+        # The tile has no room for what some inputs are called.
+        self._say(f"Listening to {', '.join(map(port_title, chosen)) or 'no input'}.")
 
     def toggle_full_screen(self) -> None:
         """Use the whole screen, or not."""
@@ -485,6 +456,7 @@ class PerformanceView(QWidget):
         self._timer.stop()
 
     def closeEvent(self, event: QCloseEvent) -> None:
+        self.performance.settings.setValue(GEOMETRY, self.saveGeometry())
         super().closeEvent(event)
         for dialog in (self._knobs, self._sounds):
             if dialog is not None:

@@ -1,20 +1,16 @@
-"""What the performance view shows and nobody touches: bar and beat, lamps, state, the bars that are coming."""
+"""What the performance view shows and nobody touches: bar and beat, lamps, state, what is to be known."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QFont, QFontMetricsF, QPainter, QPaintEvent
 
 from app import theme
 from app.dials import Place
 from app.panels.performance_text import HUGE, LARGE, MIDDLE, SMALL, STATE, Painted, font_of
 from engine.playback import Synced
-from engine.staging import LIVE, View
+from engine.staging import View
 from models.card import Card
-from models.score import Score, Track
 
 STATES: dict[str, str] = {
     "ready": "text_dim",
@@ -29,14 +25,8 @@ STATES: dict[str, str] = {
 GLOW_STEPS = 8
 """Shades a lamp goes through in a beat; no more repaints than that."""
 DIMMEST = 0.45
-SHOWN_BARS, MOST_BARS = 4, 8
-FEWEST_PITCHES = 12
 BEAT_SHARE = 0.755
 """Where the beat begins in its room, so that three figures of a bar's number go before it."""
-SLIMMEST = 0.006
-"""How high a note is drawn at least, as a share of the unit."""
-HEADS_PX = 5
-"""How much is painted anew on either side of the playhead."""
 
 
 def tempo_text(bpm: float) -> tuple[str, str]:
@@ -216,151 +206,7 @@ class Band(Painted):
         wide = self.write(painter, box, view.state, STATE, shade, weight=QFont.Weight.Bold)
         rest = box.adjusted(wide + 1.5 * edge, 0, 0, 0)
         right = Qt.AlignmentFlag.AlignRight
-        self.write(painter, rest, view.coming, LARGE, "text", right, least=MIDDLE)
-
-
-def coming_bars(
-    score: Score, tick: float, loop: tuple[int, int] | None, count: int
-) -> list[tuple[int, int]]:
-    """The bar a tick lies in and those played after it, as ticks [start, end), through the loop."""
-    inside = loop is not None and loop[0] <= tick < loop[1]
-    at = int(tick)
-    bars: list[tuple[int, int]] = []
-    while len(bars) < count:
-        where = score.meter.position(at)
-        start = at - where.offset
-        end = start + where.length
-        if inside and loop is not None:
-            start, end = max(start, loop[0]), min(end, loop[1])
-        bars.append((start, end))
-        at = loop[0] if inside and loop is not None and end >= loop[1] else end
-    return bars
-
-
-class ComingBars(Painted):
-    """The sounding bar and the next ones, as small piano rolls; the playhead goes through the first."""
-
-    def __init__(self) -> None:
-        super().__init__("coming_bars")
-        self._bars: list[tuple[int, int]] = []
-        self._beat = 1
-        self._blocks: list[tuple[QColor, list[QRectF]]] = []
-        self._ready = 0.0
-        self._tick = 0.0
-        self._playing = False
-        self._tracks: tuple[tuple[Track, QColor], ...] = ()
-
-    @property
-    def notes_shown(self) -> int:
-        """How many notes are drawn."""
-        return sum(len(boxes) for _, boxes in self._blocks)
-
-    def show_bars(
-        self, score: Score, bars: list[tuple[int, int]], laid: Iterable[Track], ready: float
-    ) -> None:
-        """Show these bars of what sounds: the document's tracks, and over them what the stage has laid, of which
-        `ready` bars are there."""
-        laid = tuple(laid)
-        own = {t.id for t in laid}
-        field = theme.COLOURS["field"]
-        soloed = any(t.soloed for t in score.tracks)
-        self._tracks = (
-            *(
-                (t, theme.blend(field, theme.voice(i).name(), 0.45))
-                for i, t in enumerate(score.tracks)
-                if t.id not in own and not t.muted and (t.soloed or not soloed)
-            ),
-            *((t, theme.voice(t.id - LIVE if t.id >= LIVE else _row(score, t.id))) for t in laid),
-        )
-        self._bars, self._ready = bars, ready
-        self._beat = score.meter.beat_ticks(bars[0][0])
-        self._arrange()
-        self.update()
-
-    def show_tick(self, tick: float, playing: bool) -> None:
-        """Move the playhead."""
-        before, self._tick = self._head(), tick
-        after = self._head()
-        if playing != self._playing:
-            self._playing = playing
-            self.update()
-        elif abs(after - before) >= 0.5:
-            for x in (before, after):
-                self.update(int(x) - HEADS_PX, 0, 2 * HEADS_PX + 1, self.height())
-
-    def resizeEvent(self, event: object) -> None:
-        self._arrange()
-
-    def _cell(self, index: int) -> QRectF:
-        gap = 0.006 * self.unit
-        total = sum(end - start for start, end in self._bars)
-        before = sum(end - start for start, end in self._bars[:index])
-        scale = (self.width() + gap) / max(total, 1)
-        start, end = self._bars[index]
-        return QRectF(before * scale, 0, (end - start) * scale - gap, self.height())
-
-    def _head(self) -> float:
-        if not self._bars:
-            return 0.0
-        (start, end), box = self._bars[0], self._cell(0)
-        return box.left() + min(max((self._tick - start) / (end - start), 0.0), 1.0) * box.width()
-
-    def _arrange(self) -> None:
-        """Work out where every note is drawn."""
-        found = []
-        for track, shade in self._tracks:
-            for index, (start, end) in enumerate(self._bars):
-                notes = track.notes.where(track.notes.sounding(start, end))
-                if len(notes):
-                    found.append((shade, index, notes))
-        self._blocks = []
-        if not found:
-            return
-        low = min(int(n.pitch.min()) for _, _, n in found)
-        high = max(int(n.pitch.max()) for _, _, n in found)
-        spare = max(FEWEST_PITCHES - (high - low + 1), 0)
-        low, rows = low - spare // 2, high - low + 1 + spare
-        for shade, index, notes in found:
-            start, end = self._bars[index]
-            box = self._cell(index).adjusted(2, 6, -2, -6)
-            scale, row = box.width() / (end - start), box.height() / rows
-            left = (np.maximum(notes.onset, start) - start) * scale + box.left()
-            right = (np.minimum(notes.end, end) - start) * scale + box.left()
-            top = box.bottom() - (notes.pitch.astype(np.int64) - low + 1) * row
-            tall = max(row - 1, SLIMMEST * self.unit)
-            boxes = [
-                QRectF(x, y + (row - tall) / 2, max(x2 - x - 1.5, 2.0), tall)
-                for x, x2, y in zip(left.tolist(), right.tolist(), top.tolist(), strict=True)
-            ]
-            self._blocks.append((shade, boxes))
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        for index, (start, end) in enumerate(self._bars):
-            box = self._cell(index)
-            painter.setBrush(theme.colour("panel" if index <= self._ready else "row_line"))
-            painter.drawRoundedRect(box, 6, 6)
-            painter.setBrush(theme.colour("grid_sub"))
-            for tick in range(start + self._beat, end, self._beat):
-                x = box.left() + (tick - start) / (end - start) * box.width()
-                painter.drawRect(QRectF(x, box.top() + 5, 1, box.height() - 10))
-        for shade, boxes in self._blocks:
-            painter.setBrush(shade)
-            painter.drawRects(boxes)
-        if not self._blocks and self._bars:
-            room = self._cell(0).united(self._cell(len(self._bars) - 1))
-            centre = Qt.AlignmentFlag.AlignHCenter
-            self.write(painter, room, "What is coming appears here", SMALL, "text_dim", centre)
-        if self._playing:
-            painter.setPen(QPen(theme.colour("playhead"), 3))
-            x = self._head()
-            painter.drawLine(QPointF(x, 0), QPointF(x, self.height()))
-
-
-def _row(score: Score, track_id: int) -> int:
-    return next((i for i, t in enumerate(score.tracks) if t.id == track_id), 0)
+        self.write(painter, rest, view.coming, LARGE, "text", right, least=SMALL)
 
 
 class Sentence(Painted):

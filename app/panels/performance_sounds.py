@@ -41,7 +41,13 @@ HEADINGS = ("", "Output", "Channel", "Sound", "Later by")
 
 def input_text(names: Sequence[str]) -> str:
     """Which inputs are heard, in a few words."""
-    return "nothing" if not names else names[0] if len(names) == 1 else f"{len(names)} inputs"
+    return (
+        "nothing"
+        if not names
+        else port_title(names[0])
+        if len(names) == 1
+        else f"{len(names)} inputs"
+    )
 
 
 def sounds_text(parts: Sequence[Track]) -> str:
@@ -267,7 +273,7 @@ class KeysSheet(QFrame):
         while True:
             for made in self._labels:
                 made.setFont(font_of(height, QFont.Weight.Medium))
-            size = self._grid.sizeHint()
+            size = self._grid.totalSizeHint()
             fits = size.width() <= room.width() and size.height() <= room.height()
             if fits or height < SMALLEST_PX:
                 break

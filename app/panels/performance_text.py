@@ -23,6 +23,8 @@ from app import theme
 HUGE, STATE, LARGE, MIDDLE, SMALL = 0.205, 0.06, 0.052, 0.038, 0.026
 
 FOCUS_PX = 3
+FITTING, SPARE_PX = 0.98, 1
+"""How much of its room a line that is made smaller takes."""
 
 
 @cache
@@ -69,12 +71,15 @@ class Painted(QWidget):
         weight: QFont.Weight = QFont.Weight.DemiBold,
         least: float = 0.0,
     ) -> float:
-        """One line of text in the middle of a box, `height` of the unit high, or `least` where it does not fit so,
-        and then ended by "…". Returns how wide it is, in pixels."""
+        """One line of text in the middle of a box, `height` of the unit high; where it does not fit so as high as
+        fits, but no lower than `least`, and then ended by "…". Returns how wide it is, in pixels."""
         font = font_of(height * self.unit, weight)
         metrics = QFontMetricsF(font)
-        if least and metrics.horizontalAdvance(text) > box.width():
-            font = font_of(least * self.unit, weight)
+        wide = metrics.horizontalAdvance(text)
+        if least and wide > box.width():
+            # Rounding a font's size up may make it a pixel wider than it was to be.
+            fitting = height * max(box.width() - SPARE_PX, 0) / wide * FITTING
+            font = font_of(max(fitting, least) * self.unit, weight)
             metrics = QFontMetricsF(font)
         shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, box.width())
         painter.setFont(font)

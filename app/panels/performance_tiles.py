@@ -13,6 +13,8 @@ NOTCH = 120
 """What Qt calls one step of a wheel, in eighths of a degree."""
 LINE = 0.04
 """How high a line of a tile is, as a share of the unit."""
+LEAST = 0.02
+"""How low a value's letters may become, as a share of the unit."""
 SHARE_PX = 5
 """The room of the line that says how far a value is of its way."""
 
@@ -100,7 +102,7 @@ class Tile(Touched):
             self.write(painter, above, self.title, SMALL, dim, weight=medium)
         taken = self.write(painter, below, self.keys, SMALL, dim, right, medium)
         rest = below.adjusted(0, 0, -taken - 0.01 * self.unit, 0)
-        self.write(painter, rest, self.value, SMALL * 1.1, "selected" if on else "text_faint")
+        shade = "selected" if on else "text_faint"
         if on and self.share >= 0:
             painter.setPen(Qt.PenStyle.NoPen)
             line = QRectF(box.left(), box.bottom() - SHARE_PX, box.width(), 3)
@@ -109,6 +111,7 @@ class Tile(Touched):
             line.setWidth(max(line.width() * self.share, 3))
             painter.setBrush(theme.colour("accent"))
             painter.drawRoundedRect(line, 1.5, 1.5)
+        self.write(painter, rest, self.value, SMALL * 1.1, shade, least=LEAST)
 
 
 class Choice(Touched):

@@ -19,7 +19,8 @@ from app.controls import Kind
 from app.dials import DIALS, HEAT
 from app.panels.parameters import NumberEdit
 from app.panels.performance import COMMANDS, PerformanceView
-from app.panels.performance_display import STATES, coming_bars, sync_text, tempo_text
+from app.panels.performance_display import STATES, sync_text, tempo_text
+from app.panels.performance_strip import coming_bars
 from app.panels.performance_text import HUGE, LARGE, SMALL, STATE, font_of
 from app.performing import OpenStage, Performance
 from app.performing import Stage as Core
