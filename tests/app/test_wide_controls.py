@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from desk import KNOBS, PADS, Desk, cc, desk_in, key
 from hypothesis import given
 from hypothesis import strategies as st
 from pytestqt.qtbot import QtBot
-from stage import TOY
+from stage import TOY, RecordingLink, open_window
 
 from app import targets
 from app.controllers import PAIR_NS
@@ -348,3 +349,36 @@ def test_keys_never_join_a_pair(desk: Desk) -> None:
     for message in (cc(7, 64), key(40), cc(39, 1)):
         desk.controllers.receive(message, KNOBS)
     assert desk.controllers.of("tempo")[0].control.source is Source.CC
+
+
+def test_in_the_window_a_pair_is_silent_and_moves_a_parameter(tmp_path: Path, qtbot: QtBot) -> None:
+    links: list[RecordingLink] = []
+
+    def link(emit: Callable[[playback.Event], None]) -> RecordingLink:
+        links.append(RecordingLink(emit))
+        return links[-1]
+
+    window = open_window(qtbot, tmp_path, link=link)
+    window.player.start()
+    controllers, music = window.controllers, list[playback.Played]()
+    window.player.played.connect(music.append)
+
+    def play(at_ns: int, *sent: bytes) -> None:
+        for message in sent:
+            links[0].emit(playback.Played(at_ns, message, KNOBS))
+
+    controllers.learn("param/toy/temperature")
+    first, second = pair(8000)
+    play(0, first)
+    play(PAIR_NS // 2, second)
+    qtbot.waitUntil(lambda: bool(controllers.mappings) and controllers.mappings[0].control == PAIR)
+    controllers.change(controllers.mappings[0], mode=Mode.JUMP)
+    (*_, thru) = (r for r in links[0].sent if isinstance(r, playback.Thru))
+    assert thru.taught == set(messages(PAIR))
+    music.clear()
+    play(0, *pair(12000))
+    expected = 0.1 + 1.9 * 12000 / FULL
+    qtbot.waitUntil(
+        lambda: window.compose.value(TOY, "temperature") == pytest.approx(expected, abs=0.006)
+    )
+    assert music == []
