@@ -26,7 +26,7 @@ NEAR = PPQ // 4
 FEWEST_PITCHES = 12
 MOST_PLAYED = 512
 """Of a flood so many notes are drawn, the newest."""
-SLIMMEST, SLIMMEST_PLAYED = 0.006, 0.016
+SLIMMEST, SLIMMEST_PLAYED = 0.008, 0.016
 """How high a note is drawn at least, as a share of the unit; what is played has a rim to be seen besides."""
 RIM = 0.0035
 """How thick that rim is."""
