@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from engine import fallback
 from engine.playback import Play
-from engine.stage_asks import Order, Passage, clipped, continuing, task_for, varying
+from engine.stage_asks import Passage, answering, clipped
 from engine.stage_deck import Deck, Look
 from engine.stage_desk import Reply
 from engine.stage_line import Line
 from engine.staging import Scene
-from models.card import Task
 from models.score import Notes, Track
 
 PHRASE_BARS = 16
@@ -190,18 +187,11 @@ class Answer:
         end = start + bars * deck.timeline.bar_length(start)
         phrase = clipped(phrase, 0, start)
         self._asked, self._reply = (start, len(phrase)), None
-        order: Order
         if not len(phrase):
             return
-        if task_for(deck.card, deck.setting) is Task.CONTINUE:
-            past = {"Phrase": _held_on(phrase, start, deck.timeline.bar_length(start))}
-            order = continuing(
-                deck.card, deck.setting, deck.timeline, deck.scene, past, start, end, deck.seed()
-            )
-        else:
-            order = varying(
-                deck.card, deck.setting, deck.timeline, deck.scene, phrase, start, end, deck.seed()
-            )
+        order = answering(
+            deck.card, deck.setting, deck.timeline, deck.scene, phrase, start, end, deck.seed()
+        )
         self._job = deck.desk.want(order, now)
 
     def _answer(self, u: float, now: int) -> None:
@@ -262,12 +252,3 @@ def counted(number: float, what: str) -> str:
     """So many of them begun, e.g. "2 bars", at least one."""
     whole = max(math.ceil(number), 1)
     return f"{whole} {what}" if whole == 1 else f"{whole} {what}s"
-
-
-def _held_on(phrase: Notes, start: int, most: int) -> Notes:
-    """The phrase with its last notes held until `start`, if that is no longer than `most`: the rest that ends it is
-    a sign for us, and a system would take it for the beginning of a pause."""
-    if start - phrase.length > most:
-        return phrase
-    last = phrase.end == phrase.length
-    return phrase.with_(duration=np.where(last, start - phrase.onset, phrase.duration))

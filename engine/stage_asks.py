@@ -225,6 +225,38 @@ def _whole(timeline: Timeline, start: int, end: int, common: bool) -> int:
 # --- asking -----------------------------------------------------------------------------------------
 
 
+def led_up(phrase: Notes, start: int, bar: int) -> Notes:
+    """The phrase as it is gone on from at `start`, without the rest between: so many whole bars later that less than
+    a bar of the rest is left, through which its last notes are held.
+
+    That rest is a sign for us. A system would take it for the beginning of a pause, and go on with the pause.
+    """
+    rest = start - phrase.length
+    if not len(phrase) or rest <= 0:
+        return phrase
+    last = phrase.end == phrase.length
+    moved = phrase.with_(onset=phrase.onset + rest // bar * bar)
+    return moved.with_(duration=np.where(last, start - moved.onset, moved.duration))
+
+
+def answering(
+    card: Card,
+    setting: Setting,
+    timeline: Timeline,
+    scene: Scene,
+    phrase: Notes,
+    start: int,
+    end: int,
+    seed: int,
+) -> Order:
+    """Music for [start, end) that answers `phrase`, which has notes: it goes on from it if the system can, at once
+    if it can be told that; else it is near to it."""
+    if task_for(card, setting) is not Task.CONTINUE:
+        return varying(card, setting, timeline, scene, phrase, start, end, seed)
+    past = {"Phrase": led_up(phrase, start, timeline.bar_length(start))}
+    return continuing(card, setting, timeline, scene, past, start, end, seed, attacca=True)
+
+
 def continuing(
     card: Card,
     setting: Setting,
@@ -234,10 +266,15 @@ def continuing(
     start: int,
     end: int,
     seed: int,
+    *,
+    attacca: bool = False,
 ) -> Order:
-    """Music for [start, end) that goes on from `past`."""
+    """Music for [start, end) that goes on from `past`; with `attacca`, of systems that have that parameter, it
+    begins with a note."""
     bars = BLUES_BARS if card.representation.name == "blues" else HISTORY_BARS
     given = values(card, setting, Task.CONTINUE)
+    if attacca and own(card, "attacca", Task.CONTINUE) is not None:
+        given["attacca"] = True
     if (
         card.objective.type == "chords"
     ):  # it goes on from chords: its own, else those that fit what was played

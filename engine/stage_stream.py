@@ -8,7 +8,7 @@ import numpy as np
 
 from engine import fallback
 from engine.playback import Play
-from engine.stage_asks import Lines, clipped, continuing
+from engine.stage_asks import Lines, clipped, continuing, led_up
 from engine.stage_deck import Deck, Look
 from engine.stage_desk import Reply
 from engine.stage_line import Line
@@ -180,7 +180,7 @@ class Stream:
         played = clipped(deck.ear.notes(since, here), since, here)
         if len(played):
             played = fallback.gridded(played)
-            return {"Phrase": played.with_(onset=played.onset + start - here)}
+            return {"Phrase": led_up(played.with_(onset=played.onset + start - here), start, bar)}
         tick = deck.timeline.place(here)
         shift = start - tick
         written = {
@@ -191,7 +191,7 @@ class Stream:
         found = {k: n.with_(onset=n.onset + shift) for k, n in written.items() if len(n)}
         if found:
             top = max(found, key=lambda k: float(np.mean(found[k].pitch)))
-            return {"Phrase": fallback.highest(found[top])}
+            return {"Phrase": led_up(fallback.highest(found[top]), start, bar)}
         return {"Phrase": self._scale(start, bar)}
 
     def _scale(self, start: int, bar: int) -> Notes:

@@ -31,6 +31,8 @@ FEATURES = HEARD + 12 + 1 + 7
 where in the bar."""
 BEATS = 48
 """Steps after which those numbers come again."""
+SURE = 25.0
+"""A logit that leaves no doubt, and is a number to reckon with still."""
 NEVER = 1e-6
 """Probability of a key outside the compass."""
 OPENINGS = ((48, 55, 64, 72), (48, 60, 67, 76), (45, 57, 64, 72), (45, 60, 64, 69))
@@ -291,10 +293,18 @@ class Writer:
         return self._time.step(self._told)
 
     def step(
-        self, position: int, kept: npt.NDArray[np.bool_], noise: Floats, heat: float, more: float
+        self,
+        position: int,
+        kept: npt.NDArray[np.bool_],
+        noise: Floats,
+        heat: float,
+        more: float,
+        *,
+        attacca: bool = False,
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """What sounds and what is struck [count, K] at the next step: what is `kept` [K] sounds; `noise`
-        [count, K, 2] is uniform; `heat` the temperature, `more` is added to the logits of sounding."""
+        [count, K, 2] is uniform; `heat` the temperature, `more` is added to the logits of sounding. With
+        `attacca` it is drawn given that something sounds."""
         shape, C, K, n = self.net.shape, self.count, self.net.shape.keys, self.net.shape.below
         heard = self._heard
         np.matmul(self._hear(position), self._of_time, heard.reshape(C * K, -1))
@@ -303,6 +313,10 @@ class Writer:
         bar = heat * np.log((noise + 1e-12) / (1 - noise + 1e-12)) - self._said
         bar[:, :, 0] -= heat * more
         bar[:, kept, 0] = -np.inf
+        if attacca:
+            first = self._lowest(kept, noise[:, :, 0], heat, more)
+            bar[..., 0][np.arange(K) < first[:, None]] = np.inf
+            bar[np.arange(C), first, 0] = -np.inf
         bars = bar.swapaxes(0, 1).tolist()  # K, count, 2
         before = self.sounds > 0
         sounds, begins = np.zeros((C, K), bool), np.zeros((C, K), bool)
@@ -322,6 +336,21 @@ class Writer:
         self.sounds, self.begins = sounds.astype(np.float32), begins.astype(np.float32)
         return sounds, begins
 
+    def _lowest(
+        self, kept: npt.NDArray[np.bool_], noise: Floats, heat: float, more: float
+    ) -> npt.NDArray[np.intp]:
+        """[count] the lowest key that sounds, given that one does: what `noise` [count, K] draws. It is exact, as
+        all keys below it are silent, and so there is one way only to come to a key."""
+        note, said = self._note, self._said[0]
+        note.forget()
+        keys = range(self.net.shape.keys)
+        alone = np.stack([note.step(self._heard[:, k]) @ self._says[:, 0] for k in keys], 1)
+        logits = np.clip((alone.astype(np.float64) + said) / heat + more, -SURE, SURE)
+        logits[:, kept] = SURE
+        odds = 1 / (1 + np.exp(-logits))
+        some = -np.expm1(np.log1p(-odds)[:, ::-1].cumsum(1)[:, ::-1])  # from a key on
+        return np.asarray((noise < odds / some).argmax(1))
+
     def told(
         self, chords: npt.NDArray[np.bool_], struck: bool
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
@@ -339,9 +368,12 @@ def write(
     more: float,
     rng: np.random.Generator,
     tonic: int = 0,
+    *,
+    attacca: bool = False,
 ) -> Iterator[tuple[int, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
     """Fills a seat: after each step yields how many there are, and `sounds` and `begins` [count, T, PITCHES]
-    so far, which are written on. `tonic`: semitones that C major has been moved up by."""
+    so far, which are written on. `tonic`: semitones that C major has been moved up by; `attacca`: something
+    sounds at the first step."""
     first, K = net.shape.lowest - LOWEST, net.shape.keys
     sounds = np.zeros((count, len(seat), PITCHES), bool)
     begins = np.zeros_like(sounds)
@@ -355,7 +387,8 @@ def write(
         with torch.inference_mode():
             noise = rng.random((count, K, 2)).astype(np.float32)
             kept = seat.kept.sounds[t, first : first + K]
-            now = writer.step(int(seat.position[t]), kept, noise, heat, more)
+            at_once = attacca and t == 0
+            now = writer.step(int(seat.position[t]), kept, noise, heat, more, attacca=at_once)
             if t < net.shape.per_beat and not seat.before.sounds.any():
                 now = writer.told(chords | kept, t == 0)
         sounds[:, t, first : first + K], begins[:, t, first : first + K] = now
@@ -370,10 +403,13 @@ def proposals(
     more: float,
     rng: np.random.Generator,
     tonic: int = 0,
+    *,
+    attacca: bool = False,
 ) -> Iterator[Proposal | Progress]:
     """Fills a seat and shows what is there at every bar's end; see `write`."""
     bar = 4 * net.shape.per_beat
-    for done, sounds, begins in write(net, seat, count, heat, more, rng, tonic):
+    written_on = write(net, seat, count, heat, more, rng, tonic, attacca=attacca)
+    for done, sounds, begins in written_on:
         final = done == len(seat)
         if final or not done % bar:
             yield Progress(done / len(seat), "Writing")

@@ -218,11 +218,13 @@ Blocked = Sequence[tuple[int, int, int]]
 
 @dataclass
 class Keyboard:
-    """What one free performance of `length` steps has done so far, and what it may do next."""
+    """What one free performance of `length` steps has done so far, and what it may do next; with `attacca` it may
+    not wait for its first stroke."""
 
     length: int
     blocked: Blocked = ()
     loud: int = LEVELS // 2
+    attacca: bool = False
     now: int = 0
     last: int = 0
     down: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -249,6 +251,8 @@ class Keyboard:
         """Which events make sense now."""
         mask = np.zeros(EVENTS, bool)
         mask[SHIFT:VELOCITY] = bool(self.down) or self.now - self.last < PAUSE
+        if self.attacca and not self.strokes and not self.down:
+            mask[SHIFT:VELOCITY] = False
         if self.at_once >= AT_ONCE:
             mask[SHIFT:VELOCITY] = True
             return mask

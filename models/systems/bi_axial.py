@@ -35,6 +35,10 @@ CARD = Card(
     params=(
         Param("temperature", 0.9, 0.1, 2, "Below 1 the usual, above 1 the unusual"),
         Param("density", 0.0, -3, 3, "More notes at once, or fewer"),
+        Param(
+            "attacca", False, about="Begin with a note at once, not with a rest",
+            tasks=(Task.CONTINUE,),
+        ),
     ),
     voices=("piano",),
     listens="The notes before the marked bars, of as many tracks as are marked.",
@@ -93,7 +97,9 @@ class System:
         yield Progress(0.0, "Listening back")
         net = self.net if self.device == "cpu" else copy.deepcopy(self.net).cpu()
         heat, more = values["temperature"], values["density"]
-        yield from biaxial.proposals(net, seat, ask.count, heat, more, context.rng)
+        yield from biaxial.proposals(
+            net, seat, ask.count, heat, more, context.rng, attacca=values["attacca"]
+        )
 
     def train(
         self, corpus: Any, context: Context, fit: training.Fit | None = None

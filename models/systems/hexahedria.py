@@ -37,6 +37,10 @@ CARD = Card(
     params=(
         Param("temperature", 0.9, 0.1, 2, "Below 1 the usual, above 1 the unusual"),
         Param("density", 0.0, -3, 3, "More notes at once, or fewer"),
+        Param(
+            "attacca", False, about="Begin with a note at once, not with a rest",
+            tasks=(Task.CONTINUE,),
+        ),
     ),
     voices=("piano",),
     listens="The notes before the marked bars, of as many tracks as are marked.",
@@ -97,7 +101,9 @@ class System:
         heat, more = values["temperature"], values["density"]
         key = ask.score.key_at(ask.region.start)
         tonic = -to_white_keys(key.sharps) if key else 0
-        yield from biaxial.proposals(net, seat, ask.count, heat, more, context.rng, tonic)
+        yield from biaxial.proposals(
+            net, seat, ask.count, heat, more, context.rng, tonic, attacca=values["attacca"]
+        )
 
     def train(
         self, corpus: Any, context: Context, fit: training.Fit | None = None

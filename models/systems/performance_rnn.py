@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import nets, training
-from models.card import Card, Objective, Param, Representation, Task
+from models.card import Card, Objective, Param, Representation, Task, Value
 from models.representations import performance, recital
 from models.representations.performance import EVENTS, KEYS, KINDS, START, STEP, VELOCITY, Streams
 from models.representations.pianoroll import Rolls
@@ -52,6 +52,10 @@ CARD = Card(
         Param(
             "in_key", 1.5, 0, 10,
             "How far to keep to the key of the score (or one of its own), or to the notes heard; 0: as published",
+            tasks=(Task.CREATE, Task.CONTINUE),
+        ),
+        Param(
+            "attacca", False, about="Begin with a note at once, not with a rest",
             tasks=(Task.CREATE, Task.CONTINUE),
         ),
         Param(
@@ -238,7 +242,7 @@ class System:
             figures[f"{prefix}nats_per_event"] = float(every.mean())
             for i, name in enumerate(KINDS):
                 figures[f"{prefix}nats_per_{name}"] = float(every[kinds == i].mean())
-        values = {name: float(str(v)) for name, v in CARD.values().items()}
+        values = numbers()
         return figures | performing.likeness(
             self.stepper(), data.pieces, manner_of(values, 0), context.rng
         )
@@ -256,7 +260,7 @@ class System:
             raise UserError(
                 f"Performance RNN cannot {ask.task}; it can create, continue and regenerate (humanise)."
             )
-        values = {name: float(str(v)) for name, v in CARD.values(ask.params).items()}
+        values = numbers(ask.params)
         if self.device == "cpu":
             torch.set_num_threads(1)
         if ask.task is Task.REGENERATE:
@@ -288,7 +292,8 @@ class System:
             for key in keys
         ]
         length, blocked = recital.steps(ask), recital.blocked(ask, track)
-        boards = [Keyboard(length, blocked) for _ in range(ask.count)]
+        attacca = bool(values["attacca"])
+        boards = [Keyboard(length, blocked, attacca=attacca) for _ in range(ask.count)]
         for board in boards:
             board.loud = int(loud[-1]) - VELOCITY if len(loud) else board.loud
         for moved in improvise(self.stepper(), state, boards, tastes, context.rng, EVERY):
@@ -317,6 +322,11 @@ class System:
                     yield Proposal(k, ask.region, recital.performed(ask, script, late, velocity))
             tracks = recital.performed(ask, script, late, velocity)
             yield Proposal(k, ask.region, tracks, final=True)
+
+
+def numbers(params: Mapping[str, Value] | None = None) -> dict[str, float]:
+    """The card's parameters, all numbers; a switch is 0 or 1."""
+    return {n: float(v) for n, v in CARD.values(params).items() if isinstance(v, int | float)}
 
 
 def manner_of(values: Mapping[str, float], last: int) -> Manner:

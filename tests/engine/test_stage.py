@@ -270,8 +270,9 @@ def test_a_phrase_is_answered_on_the_next_bar_and_handed_back(perform: Perform) 
     ask = world.asked[-1]
     assert ask.task is Task.CONTINUE
     assert ask.score.tracks[0].notes.onset.tolist() == [0, 960, 1920, 2880]
-    assert ask.score.tracks[0].notes.length == 8 * PPQ  # the rest that ended it is not in it
-    assert (ask.region.start, ask.region.end) == (8 * PPQ, 16 * PPQ)
+    # The rest that ended it, a whole bar, is not in it.
+    assert ask.score.tracks[0].notes.length == 4 * PPQ
+    assert (ask.region.start, ask.region.end) == (4 * PPQ, 12 * PPQ)
     phrase(world, 33.3)  # and once more
     world.run(48)
     assert len(world.notes()) >= 12

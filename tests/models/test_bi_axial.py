@@ -88,6 +88,25 @@ def test_the_writer_draws_what_the_likelihood_says() -> None:
     assert (struck_now == (begins[6:] > 0))[sure[..., 1]].all()
 
 
+def test_attacca_draws_a_chord_as_likely_as_it_is_among_all_but_silence(small: Net) -> None:
+    heat, more, count = 0.8, -1.0, 8000
+    rng = np.random.default_rng(3)
+    noise = rng.random((count, SMALL.keys, 2)).astype(np.float32)
+    empty = np.zeros((0, PITCHES), bool)
+    writer = biaxial.Writer(small, Roll("", empty, empty, np.arange(0)), count)
+    kept = np.zeros(SMALL.keys, bool)
+    drawn, _ = writer.step(0, kept, noise, heat, more, attacca=True)
+    every_chord = np.array(list(itertools.product((0.0, 1.0), repeat=SMALL.keys)), np.float32)
+    sounds = torch.from_numpy(every_chord)[None]  # 1, 16, 4
+    logits = small(sounds, sounds, torch.zeros(1, 16, dtype=torch.int64))[0, ..., 0] / heat + more
+    p = torch.sigmoid(torch.where(sounds[0] > 0, logits, -logits)).prod(-1).detach().numpy()
+    assert p[0] > 0.5  # silence was likelier than all else
+    expected = p[1:] / (1 - p[0])
+    found = np.bincount(drawn @ (1 << np.arange(SMALL.keys)[::-1]), minlength=16) / count
+    assert found[0] == 0
+    assert found[1:] == pytest.approx(expected, abs=0.02)
+
+
 def test_keys_outside_the_compass_are_all_but_impossible(small: Net) -> None:
     inside, outside = roll(2, 0), roll(2, 0)
     inside.sounds[:] = False

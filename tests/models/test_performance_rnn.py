@@ -259,6 +259,18 @@ def test_silence_and_crowds_come_to_an_end() -> None:
     assert not Keyboard(5, now=1, last=1).allowed()[ON:OFF].any()  # too late to begin
 
 
+def test_attacca_has_no_time_pass_before_the_first_stroke() -> None:
+    board = Keyboard(500, attacca=True)
+    board.play(VELOCITY + 3)
+    assert not board.allowed()[SHIFT:].any()
+    assert board.allowed()[ON + 60]
+    board.play(ON + 60)
+    assert board.allowed()[SHIFT]
+    board.play(SHIFT + 9)
+    board.play(OFF + 60)
+    assert board.allowed()[SHIFT]
+
+
 @pytest.mark.parametrize(
     ("task", "tracks", "start", "sentence"),
     [
