@@ -95,7 +95,8 @@ class Loop:
 
 @dataclass(frozen=True)
 class SendClock:
-    """Send MIDI clock, start, stop, continue and song position to every open output, or don't."""
+    """Send MIDI clock to every open output, or don't: pulses always, playing or not, and start, stop, continue and
+    song position."""
 
     on: bool
 

@@ -9,6 +9,7 @@ of time) foresees the next jump of the loop, and is set right by whatever it cou
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections import deque
 from dataclasses import dataclass
@@ -25,8 +26,16 @@ EARLY_NS = 2_000_000
 """Slaves are told of a jump this long before the first clock that counts from its end: the MIDI specification
 asks for 1 ms between the two."""
 
+SHORTEST_PULSE_NS = 2_000_000
+"""Idle pulses come no faster (1,250 bpm), whatever a tempo map says: they never end by themselves."""
+
 KEPT_NS = 1_000_000_000
 """Turns older than this are forgotten: more than any strand can be late."""
+
+
+def next_sixteenth(tick: float) -> int:
+    """The first tick from there that a song position can name."""
+    return math.ceil(tick / SIXTEENTH) * SIXTEENTH
 
 
 class Tempi:
@@ -80,6 +89,10 @@ class Course:
         if self.bpm:
             return self.tick + (now - self.at) * self.bpm * PPQ / 60e9
         return self.tempi.ticks(self._second + (now - self.at) * 1e-9 * self.rate)
+
+    def speed(self, tick: float) -> float:
+        """Quarter notes a minute at a tick."""
+        return self.bpm or self.tempi.bpm(tick) * self.rate
 
     def later(self, ns: int) -> Course:
         """The same, shifted."""
@@ -202,22 +215,90 @@ class Line(Strand):
         return [self.table.bytes_at(int(row)) for row in rows[long]]
 
 
+class Grid:
+    """The moments of idle clock pulses, which belong to no beat: steady, and the same for all ports.
+
+    What has been asked for stands; a new tempo or phase holds from the next one on.
+    """
+
+    def __init__(self) -> None:
+        self.period = 60e9 / (24 * 120)
+        self._pull = 0.0
+        self._moments: deque[float] = deque([0.0], maxlen=64)
+
+    @property
+    def latest(self) -> float:
+        """The last moment that is fixed."""
+        return self._moments[-1]
+
+    def restart(self, moment: float) -> None:
+        """Have a pulse there, and all others as far from it as the period says."""
+        self._pull = 0.0
+        self._moments = deque([moment], maxlen=64)
+
+    def tempo(self, bpm: float) -> None:
+        """Go at that tempo, in quarter notes a minute."""
+        self.period = max(60e9 / (24 * bpm), SHORTEST_PULSE_NS)
+
+    def pull(self, ns: float) -> None:
+        """Have the next be that much later than the period says."""
+        self._pull = ns
+
+    def postpone(self, ns: int) -> None:
+        """Let everything come later."""
+        self._moments = deque((moment + ns for moment in self._moments), maxlen=64)
+
+    def after(self, moment: float) -> float:
+        """The first one after that moment."""
+        while self._moments[-1] <= moment:
+            self._moments.append(self._moments[-1] + self.period + self._pull)
+            self._pull = 0.0
+        first = self._moments[0]
+        if moment < first:
+            return first - self.period * (math.ceil((first - moment) / self.period) - 1)
+        return next(known for known in self._moments if known > moment)
+
+
 class Pulses(Strand):
-    """MIDI clock for the ports that want messages `lead` ns early."""
+    """MIDI clock for one port, which wants messages `lead` ns early.
+
+    Along the beat its pulses are `counting`: the slave moves with each. Before, between a jump and the place it
+    goes on counting from, and when the beat has ended, they are those of `grid`, which tell the tempo alone.
+    """
 
     early = EARLY_NS
 
-    def __init__(self, lead: int) -> None:
+    def __init__(self, port: str, lead: int, grid: Grid, now: int) -> None:
         super().__init__(0, lead)
-        self.tick = NEVER
+        self.port = port
+        self.grid = grid
+        self.tick = NEVER  # of the next pulse that counts
+        self.counting = False
+        self.cueing = False  # what is due is no pulse, but the word that the next one counts
+        self.told = now + lead  # the moment of the last message
+        self.pulsed = self.told - grid.period  # the moment of the last pulse
+        self.clear = self.told - 1.0  # the next idle one comes after that
 
     @property
     def next(self) -> int:
         return self.tick
 
-    def go(self, tick: int) -> int:
-        """Count from the first whole sixteenth from `tick`, which is returned: slaves know no other places."""
+    def go(self, tick: int) -> None:
+        """Count from the first whole sixteenth from `tick`: slaves know no other places."""
         self.done = tick
-        sixteenths = -(-tick // SIXTEENTH)
-        self.tick = sixteenths * SIXTEENTH
-        return sixteenths
+        self.tick = next_sixteenth(tick)
+
+    def plan(self, loop_end: int | None, until: int | None) -> None:
+        super().plan(loop_end, until)
+        if self.counting:
+            return
+        moment, self.cueing = self.grid.after(self.clear), False
+        ahead = not self.ended and self.deed == "events"
+        if ahead:
+            # The grid need not meet the beat's pulses; half a period before the first of them it ends.
+            cue = self.course.moment(self.tick) - self.grid.period / 2
+            if moment > cue:
+                moment, self.cueing = max(cue, self.told), True
+        due = round(moment) - self.lead
+        if ahead or due < self.due:
+            self.due, self.deed = due, "events"

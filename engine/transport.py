@@ -116,6 +116,7 @@ class _Transport:
         """The moment at which something has to be done, or None."""
         if self._due is None:
             strands = self._strands()
+            self._idle()
             self._beat.plan(strands)
             self._find_due(strands)
         due = min(NEVER if self._due is None else self._due, self._hands.due)
@@ -123,10 +124,18 @@ class _Transport:
             due = min(due, self._following.due)
         return due if due != NEVER else None
 
-    def _find_due(self, strands: list[Strand]) -> None:
-        self._due = min(self._beat.jump_due, self._beat.end_due)
+    def _idle(self) -> None:
+        """While nothing plays, slaves hear the tempo at which it would."""
         if self._beat.playing:
-            self._due = min(self._due, min((s.due for s in strands), default=NEVER))
+            return
+        bpm = self._beat.tempi.bpm(self._beat.course.tick)
+        if self._following is not None and self._following.follower.state == "locked":
+            bpm = self._following.follower.bpm or bpm
+        self._clock_out.idle(bpm)
+
+    def _find_due(self, strands: list[Strand]) -> None:
+        first = min((strand.due for strand in strands), default=NEVER)
+        self._due = min(self._beat.jump_due, self._beat.end_due, first)
 
     def _strands(self) -> list[Strand]:
         return [*self._clock_out.strands, *self._lines.values()]
@@ -142,6 +151,7 @@ class _Transport:
         late = self._clock.now() - deadline
         if late > GAP_NS:
             beat.postpone(late, strands)
+            self._clock_out.postpone(late)
             beat.plan(strands)
             deadline += late
             self._told.append(beat.anchor)
@@ -151,7 +161,7 @@ class _Transport:
         elif beat.end_due <= deadline:
             beat.ended, beat.end_due = True, NEVER
         self._sender.advance(strands, deadline)
-        if beat.ended and all(strand.ended for strand in strands):
+        if beat.playing and beat.ended and all(strand.ended for strand in strands):
             self._stop(beat.until if beat.until is not None else beat.position(deadline))
         else:
             self._find_due(strands)
@@ -213,10 +223,7 @@ class _Transport:
             case Loop():
                 self._set_loop(command, now)
             case SendClock(on):
-                if on != self._clock_out.on:
-                    self._clock_out.stop(now)
-                    self._clock_out.on = on
-                    self._clock_out.start(self._beat, now)
+                self._clock_out.switch(on, self._beat, now)
             case Panic():
                 self._out.panic()
                 self._hands.forget()
@@ -294,7 +301,11 @@ class _Transport:
         self._clock_out.stop(now)
         for line in self._lines.values():
             self._sender.silence(line, now)
-        self._beat.start(tick, self._soon(now) if at is None else at, bpm, rate)
+        course = Course(self._beat.tempi, tick, self._soon(now) if at is None else at, bpm, rate)
+        self._clock_out.idle(course.speed(tick))
+        if at is None:
+            course = course.later(self._clock_out.wait(course))
+        self._beat.start(tick, course.at, bpm, rate)
         self._clock_out.start(self._beat, now)
         for line in self._lines.values():
             line.start(self._beat.course, 0)
@@ -303,7 +314,7 @@ class _Transport:
         self._told.append(self._beat.anchor)
 
     def _soon(self, now: int) -> int:
-        early = max((-line.lag for line in self._lines.values()), default=0)
+        early = max((-strand.lag for strand in self._strands()), default=0)
         return now + LEAD_NS + max(early, 0)
 
     def _stop(self, tick: float) -> None:
@@ -365,6 +376,9 @@ class _Transport:
         if self._beat.playing and not following.joined and following.follower.state == "locked":
             # It played in its own time so far: have the source count from where it is.
             following.follower.join(self._beat.position(now), now)
+        self._idle()
+        if not self._beat.playing and following.follower.state == "locked":
+            self._clock_out.pull(command)
         self._told.extend(following.tell(now))
 
     def _poll(self, following: Following, now: int) -> None:
@@ -372,6 +386,7 @@ class _Transport:
             self._turn(following.settled(self._beat, now), now)
         for order in following.follower.poll(now):
             self._carry_out(following, order, now)
+        self._idle()
         self._told.extend(following.tell(now))
 
     def _carry_out(self, following: Following, order: Order, now: int) -> None:
@@ -433,8 +448,7 @@ class _Transport:
         self._out.add(name, port)
         if again:
             self._out.silence(name)
-        self._clock_out.stop(now)
-        self._clock_out.start(self._beat, now)
+        self._clock_out.open(name, self._beat, now)
         lead = self._out.lead_ns(name)
         for line in self._lines.values():
             if line.port != name:

@@ -178,6 +178,8 @@ def test_every_note_on_gets_its_note_off_and_a_stop_leaves_silence(steps):
         pedals: set[int] = set()
         clocked = False
         for moment, m in in_order(port):
+            if m == b"\xf8":  # goes on while nothing plays
+                continue
             assert moment <= quiet, "Stop and letting go left something to Quit"
             kind = m[0] & 0xF0
             if kind == 0x90:

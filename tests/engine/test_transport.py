@@ -27,7 +27,6 @@ from engine.playback import (
     Quit,
     Report,
     Seek,
-    SendClock,
     Stop,
     Tempo,
     Unload,
@@ -243,38 +242,6 @@ def test_a_tempo_change_keeps_the_place():
     ]
     anchor = played.anchors()[-1]
     assert anchor.position(TempoMap.constant(60), round((LEAD + 750) * MS)) == pytest.approx(PPQ)
-
-
-def test_midi_clock():
-    played = Played(
-        (0, load(0, quarters(60))),
-        (0, SendClock(True)),
-        (0, Play(0)),
-        (LEAD_NS + QUARTER - MS, Seek(PPQ // 2)),
-        (LEAD_NS + QUARTER - MS + LEAD_NS + QUARTER // 2, Stop()),
-        (9 * QUARTER, Quit()),
-    )
-    clock = [(t, m) for t, m in played.others() if m[0] >= 0xF0]
-    assert clock[0] == (0, b"\xfa")
-    assert [m for _, m in clock[1:25]] == [b"\xf8"] * 24
-    ticks = [t for t, m in clock[1:25]]
-    assert ticks == pytest.approx([LEAD + n * 500 / 24 for n in range(24)], abs=1e-5)
-    assert [m for _, m in clock[25:28]] == [b"\xfc", bytes((0xF2, 2, 0)), b"\xfb"]
-    assert len([m for _, m in clock[28:-1] if m == b"\xf8"]) == 12
-    assert clock[-1][1] == b"\xfc"
-
-
-def test_midi_clock_from_between_sixteenths_counts_from_the_next():
-    played = Played(
-        (0, SendClock(True)),
-        (0, load(0, quarters(60))),
-        (0, Play(250)),
-        (QUARTER, Quit()),
-    )
-    clock = [(t, m) for t, m in played.others() if m[0] >= 0xF0]
-    assert [m for _, m in clock[:2]] == [bytes((0xF2, 2, 0)), b"\xfb"]
-    assert clock[2] == (pytest.approx(LEAD + 230 / PPQ * 500, abs=1e-5), b"\xf8")
-    assert clock[-1] == (500, b"\xfc")
 
 
 def test_auditions_end_by_themselves_even_over_one_another():
