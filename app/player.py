@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Protocol
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -40,6 +40,12 @@ def port_title(port: str) -> str:
     if not port:
         return BUILT_IN
     return f"{port.removeprefix('virtual:')} (virtual)" if port.startswith("virtual:") else port
+
+
+def port_text(port: str, there: Container[str]) -> str:
+    """As `port_title`, and whether it is not among the ports that are there."""
+    missing = port not in there and port and not port.startswith("virtual:")
+    return f"{port_title(port)}, not there now" if missing else port_title(port)
 
 
 class Player(QObject):
@@ -150,8 +156,9 @@ class Player(QObject):
         self.send(playback.Seek(tick))
 
     def panic(self) -> None:
-        """Silence everything, whatever is known to sound."""
+        """Silence everything, whatever is known to sound, and say so."""
         self.send(playback.Panic())
+        self._session.message.emit("All notes are off, on every port.")
 
     def send(self, command: playback.Request) -> None:
         """A command to the transport; nothing when there is no link."""

@@ -22,6 +22,9 @@ USUAL: dict[Mode, str] = {
 }
 """The system each mode begins with, where it is installed."""
 
+STEPS: dict[Mode, Quantum] = {Mode.HARMONISE: Quantum.BEAT}
+"""Where changes come to begin with, if not at the next bar."""
+
 BOUNDS: dict[str, tuple[float, float]] = {
     "bars": (1, 16),
     "density": (-3.0, 3.0),
@@ -139,7 +142,8 @@ def _number(value: Any, default: Any, low: float, high: float) -> Any:
 
 
 def _setting(mode: Mode, stored: dict[str, Any], ids: list[str], usual: str) -> Setting:
-    setting = Setting(mode, stored["system"] if stored.get("system") in ids else usual)
+    system = stored["system"] if stored.get("system") in ids else usual
+    setting = Setting(mode, system, quantum=STEPS.get(mode, Quantum.BAR))
     quantum = stored.get("quantum")
     return replace(
         setting,

@@ -18,12 +18,13 @@ SOURCES = (
     ("mtc:", "MIDI time code from {}"),
 )
 LINK = "link"
+KINDS = {"clock": "Clock", "mtc": "MTC", LINK: "Link"}
 
 STATES = {
     "own": "own time",
-    "waiting": "waiting for {}",
-    "locked": "with {}",
-    "lost": "{} is gone: going on alone",
+    "waiting": "waiting for it",
+    "locked": "followed",
+    "lost": "gone: going on alone",
 }
 
 
@@ -116,11 +117,19 @@ class Rig(QObject):
         return list(dict.fromkeys([*found, self.follow]))
 
     def sync_text(self) -> str:
-        """How following goes, in a few words."""
-        whose = source_title(self.synced.source)
-        text = STATES.get(self.synced.state, self.synced.state).format(whose)
+        """How following goes, in a few words beside the name of who is followed."""
+        text = STATES.get(self.synced.state, self.synced.state)
         locked = self.synced.state in ("locked", "lost")
         return f"{text}, {self.synced.bpm:.1f} bpm" if locked else text
+
+    def followed_text(self) -> str:
+        """Whose tempo rules in place of the score's, and how fast it is, in a word or two; "" for our own."""
+        kind = self.synced.source.partition(":")[0]
+        if not kind:
+            return ""
+        tempo = f"{self.synced.bpm:.1f}"
+        how = {"locked": tempo, "lost": f"gone, {tempo}"}.get(self.synced.state, "awaited")
+        return f"{KINDS.get(kind, kind)} {how}"
 
     def _synced(self, event: playback.Synced) -> None:
         self.synced = event

@@ -269,6 +269,7 @@ class Window(QMainWindow):
         transport.rewind.connect(lambda: session.seek(0))
         transport.loop.connect(lambda _: self.toggle_loop())
         transport.devices.connect(self.show_devices)
+        self.rig.changed.connect(lambda: transport.show_followed(self.rig.followed_text()))
         self.shape.devices.connect(self.show_devices)
         self._connect_midi()
         self.compose.system_chosen.connect(self.shape.choose)

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.panels.common import button, label, mark, spin_text
-from app.player import VIRTUAL, Player, port_title
+from app.player import VIRTUAL, Player, port_text
 from app.rig import OWN_INPUT, Rig, source_title
 from app.session import Session
 from engine import edits
@@ -181,9 +181,7 @@ class DevicesDialog(QDialog):
             chosen = self.inputs.currentRow()
             self.inputs.clear()
             for name in dict.fromkeys((*there, *rig.inputs, OWN_INPUT)):
-                missing = name not in there and not name.startswith("virtual:")
-                text = f"{port_title(name)}, not there now" if missing else port_title(name)
-                item = QListWidgetItem(text, self.inputs)
+                item = QListWidgetItem(port_text(name, there), self.inputs)
                 item.setData(Qt.ItemDataRole.UserRole, name)
                 item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
                 on = name in rig.inputs
@@ -213,7 +211,7 @@ class DevicesDialog(QDialog):
         with QSignalBlocker(combo):
             combo.clear()
             for port in ports:
-                combo.addItem(port_title(port), port)
+                combo.addItem(port_text(port, self._player.outputs), port)
             if chosen is None:
                 combo.setPlaceholderText(SEVERAL)
                 combo.setCurrentIndex(-1)

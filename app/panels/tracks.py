@@ -190,6 +190,7 @@ class TrackHeader(QFrame):
             widget.blockSignals(False)
         if not self.name.hasFocus():
             self.name.setText(track.name)
+            self.name.setCursorPosition(0)  # of a long name the beginning is seen
             self.name.setPlaceholderText(f"Track {index + 1}")
         self.name.setAccessibleName(f"name of track {index + 1}")
         self.tick.setAccessibleName(f"{track.name} may change")
@@ -233,6 +234,7 @@ class TrackHeader(QFrame):
         if self.name.text() != self.session.document.score.track(self.track_id).name:
             self._set("Rename track", name=self.name.text())
         self.name.clearFocus()
+        self.name.setCursorPosition(0)
 
     def _lock_all(self, on: bool) -> None:
         score = self.session.document.score

@@ -111,6 +111,10 @@ class TransportBar(QWidget):
         self.tempo.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.tempo.setToolTip("Tempo in quarter notes a minute")
         self.tempo.setAccessibleName("tempo")
+        self.followed = label("", "dim")
+        self.followed.setObjectName("followed")
+        self.followed.setToolTip("The tempo that is followed instead (Ctrl+,)")
+        self.followed.hide()
         self.snap = QComboBox()
         self.snap.setToolTip("The grid that notes snap to (Alt: not at all)")
         self.snap.setAccessibleName("snap")
@@ -135,6 +139,7 @@ class TransportBar(QWidget):
             _gap(),
             self.tempo,
             label("bpm", "dim"),
+            self.followed,
             _gap(),
             self.meter,
             self.key,
@@ -164,6 +169,11 @@ class TransportBar(QWidget):
     def show_port(self, name: str) -> None:
         """Name the output that plays."""
         self.port.setText(name)
+
+    def show_followed(self, text: str) -> None:
+        """Say whose tempo rules in place of the score's; nothing for "" (our own)."""
+        self.followed.setText(text)
+        self.followed.setVisible(bool(text))
 
     def refresh(self) -> None:
         """Show the state of the transport."""

@@ -328,6 +328,12 @@ def test_a_header_changes_its_track_one_step_each(
     assert header.name.text() == "Alto"
 
 
+def test_of_a_long_name_the_beginning_is_seen(tracks: TracksPanel, session: Session) -> None:
+    named = edits.set_track(session.document.score, 1, name="Capture 1 as played, the first time")
+    session.commit("Rename track", named)
+    assert tracks.headers[1].name.cursorPosition() == 0
+
+
 def test_dragging_the_volume_is_one_step(tracks: TracksPanel, session: Session) -> None:
     slider = tracks.headers[0].volume
     y = slider.height() / 2
@@ -522,11 +528,12 @@ def test_outputs_are_chosen_for_all_voices_or_one(
     dialog.follow.activated.emit(dialog.follow.currentIndex())
     assert links[0].of(playback.Follow)[-1] == playback.Follow("clock:Keyboard")
     links[0].emit(playback.Synced("clock:Keyboard", "locked", 99.96))
-    qtbot.waitUntil(lambda: "MIDI clock from Keyboard, 100.0 bpm" in dialog.sync.text())
+    qtbot.waitUntil(lambda: dialog.sync.text() == "followed, 100.0 bpm")
     assert links[0].of(playback.SendClock) == [playback.SendClock(False), playback.SendClock(True)]
     links[0].emit(playback.PortNames((), ()))
     qtbot.waitUntil(lambda: not player.outputs)
     assert dialog.all.findData("Organ") >= 0, "a port in use stays in the list when it is gone"
+    assert one.currentText() == "Organ, not there now"
 
     # Another day it is all as it was.
     again = Rig(session, player, settings)

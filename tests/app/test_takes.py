@@ -102,6 +102,18 @@ def test_bars_edited_since_win_over_the_mutation() -> None:
 # --- how it was set ------------------------------------------------------------------------------
 
 
+def test_chords_follow_on_the_next_beat_to_begin_with() -> None:
+    usual = Rehearsed.read("", CARDS)
+    assert {m: s.quantum for m, s in usual.settings.items()} == {
+        Mode.ANSWER: Quantum.BAR,
+        Mode.HARMONISE: Quantum.BEAT,
+        Mode.STREAM: Quantum.BAR,
+        Mode.MUTATE: Quantum.BAR,
+    }
+    told = usual.in_mode(Mode.HARMONISE).with_setting(quantum=Quantum.BAR)
+    assert Rehearsed.read(told.text(), CARDS).setting.quantum is Quantum.BAR
+
+
 def test_what_is_written_is_read_again() -> None:
     first = Rehearsed.read("", CARDS)
     told = (

@@ -298,6 +298,24 @@ def test_a_lost_port_is_said_and_its_return_too(qtbot: QtBot, window: Window) ->
     qtbot.waitUntil(lambda: window.banner.text() == "Piano is back.")
 
 
+def test_whose_tempo_rules_is_said_beside_the_score_s(qtbot: QtBot, window: Window) -> None:
+    link, followed = link_of(qtbot, window), window.transport.followed
+    assert followed.isHidden()
+    for state, text in (("waiting", "awaited"), ("locked", "120.0"), ("lost", "gone, 120.0")):
+        link.emit(playback.Synced("clock:Drums", state, 119.98))
+        qtbot.waitUntil(lambda words=f"Clock {text}": followed.text() == words)
+    assert not followed.isHidden()
+    link.emit(playback.Synced("", "own", 119.98))
+    qtbot.waitUntil(followed.isHidden)
+
+
+def test_silence_is_said(qtbot: QtBot, window: Window) -> None:
+    link = link_of(qtbot, window)
+    window.performance.panic()
+    assert link.of(playback.Panic) == [playback.Panic()]
+    assert window.banner.text() == "All notes are off, on every port."
+
+
 def test_nothing_to_play_is_said(qtbot: QtBot, tmp_path: Path) -> None:
     window = open_window(qtbot, tmp_path, score=Score((Track(0, "Melody"),)))
     window.toggle()
