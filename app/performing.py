@@ -92,7 +92,7 @@ class Performance(QObject):
     `view_changed(View)` follows what the core tells, `setting_changed` follows `setting`. `rig` says which inputs
     are heard and whose clock is followed, `settings` what is remembered from start to start. `laid`: what the
     transport was last given to play by the core, in its ticks: tracks of ids LIVE and above, and the document's that
-    mutate.
+    mutate. `anchor`: the last word from the transport, if any.
     """
 
     view_changed = Signal(object)
@@ -115,7 +115,7 @@ class Performance(QObject):
         self.settings, self._open_stage = settings, open_stage
         self._bridge = Bridge(self._receive, self)
         self._stage: Stage | None = None
-        self._anchor: playback.Anchor | None = None
+        self.anchor: playback.Anchor | None = None
         self._laid_bridge = Bridge(self._laid, self)
         self.view = View()
         self.laid: tuple[Track, ...] = ()
@@ -259,8 +259,8 @@ class Performance(QObject):
             self._stage = self._open_stage(self._send, self._bridge)
             self._stage.set(self.setting)
             self._tell_scene()
-            if self._anchor is not None:
-                self._stage.anchored(self._anchor)
+            if self.anchor is not None:
+                self._stage.anchored(self.anchor)
 
     def go(self) -> None:
         """Begin; what stands in the way is said. MUTATE loops the marked bars, or everything."""
@@ -343,7 +343,7 @@ class Performance(QObject):
 
     def _anchored(self, anchor: playback.Anchor) -> None:
         """The transport says where it is."""
-        self._anchor = anchor
+        self.anchor = anchor
         if self._stage is not None:
             self._stage.anchored(anchor)
 

@@ -242,6 +242,8 @@ class PerformanceView(QWidget):
             played.staged(session.heard, session.loop, self._now())
 
         staged()
+        if self.performance.anchor is not None:
+            played.anchored(self.performance.anchor)
         session.changed.connect(staged)
         session.loop_changed.connect(staged)
         player.anchored.connect(played.anchored)

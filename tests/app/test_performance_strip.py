@@ -11,6 +11,7 @@ from stage import BAR
 from test_performance_view import House, load
 
 from app import theme
+from app.panels.performance import PerformanceView
 from app.panels.performance_played import PlayedIn
 from app.panels.performance_strip import BEHIND_BARS, MOST_PLAYED, ComingBars
 from app.session import Playhead
@@ -160,6 +161,28 @@ def test_phrase_and_answer_are_on_one_strip(house: House) -> None:
     assert left < strip._head() - strip.width() / 8
     wait(house, 4 * BEHIND_BARS)
     assert strip.played_shown == (0, 0), "and then it makes room"
+
+
+def test_a_view_that_opens_while_it_plays_knows_where_the_music_is(
+    qtbot: QtBot, tmp_path: Path
+) -> None:
+    house = House(qtbot, tmp_path)
+    start(house, PPQ + BAR)
+    wait(house, 1)
+    house.view = PerformanceView(house.performance)
+    qtbot.addWidget(house.view)
+    house.open()
+    strike(house, 60)
+    wait(house, 1)
+    (box,) = house.view.coming._lit
+    assert box.right() == pytest.approx(house.view.coming._head(), abs=3)
+    assert box.width() > 20
+    house.session.set_loop((PPQ, PPQ + 2 * BAR))
+    strike(house, 60, 0)
+    wait(house, 2.5)
+    strike(house, 64)
+    wait(house, 1)
+    assert len(house.view.coming._lit) == 1, "and goes round the loop with it"
 
 
 def test_what_was_played_goes_with_the_place_it_was_played_at(house: House) -> None:
