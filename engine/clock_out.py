@@ -55,6 +55,7 @@ class ClockOut:
         self._send(pulses, STOP, now)
         if beat.playing:
             self._join(pulses, beat, now)
+            pulses.allow()
             self._grid.tempo(pulses.course.speed(pulses.tick))
             self._grid.restart(pulses.course.moment(pulses.tick))
         elif not others:
@@ -114,6 +115,7 @@ class ClockOut:
         """Have a slave go on from `tick`, told as much before the moment as it needs."""
         self._halt(pulses, moment - pulses.early)
         pulses.go(math.ceil(tick))
+        pulses.allow()
 
     def pulse(self, pulses: Pulses, moment: int) -> None:
         """One clock, or the word from where the next one counts."""

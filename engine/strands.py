@@ -288,9 +288,18 @@ class Pulses(Strand):
         self.done = tick
         self.tick = next_sixteenth(tick)
 
+    def allow(self) -> None:
+        """Allow the slave its time, if need be by counting from a sixteenth later."""
+        if self.course.moment(self.tick) < self.told + self.early:
+            self.go(self.tick + 1)
+
     def plan(self, loop_end: int | None, until: int | None) -> None:
         super().plan(loop_end, until)
         if self.counting:
+            if loop_end is not None and self.deed == "events":
+                jump = self.course.moment(loop_end) - self.lead - self.early
+                if jump <= self.due:  # the last pulse before it would leave the slave no time
+                    self.due, self.deed = jump, "jump"
             return
         moment, self.cueing = self.grid.after(self.clear), False
         ahead = not self.ended and self.deed == "events"

@@ -76,6 +76,12 @@ def counted(sent: list[tuple[float, bytes]]) -> Iterator[tuple[float, int]]:
             tick = (message[1] | message[2] << 7) * SIXTEENTH
 
 
+def shortest_notice(sent: list[tuple[float, bytes]]) -> float:
+    """The shortest time (ms) that slaves had between *start* or *continue* and the first pulse that counts."""
+    begun = [(t, i) for i, (t, m) in enumerate(sent) if m in (START, CONTINUE)]
+    return min(next(t for t, m in sent[i:] if m == CLOCK) - told for told, i in begun)
+
+
 def steady(moments: list[float], period: float = PERIOD) -> bool:
     return bool(np.abs(np.diff(moments) - period).max() < 1e-4)
 
@@ -213,6 +219,24 @@ def test_ports_come_and_go_without_a_word_to_the_others():
         there = list(counted(times(played, name)))
         assert len(there) >= least
         assert all(here[round(t, 3)] == tick for t, tick in there)
+
+
+@pytest.mark.parametrize("before", [0, 0.5, 1.9, 3])
+def test_a_port_that_comes_just_before_a_sixteenth_has_time_all_the_same(before):
+    at = round((500 + 8 * 125 - before) * MS)
+    played = Played(
+        (0, SendClock(True)),
+        (0, HELLO),
+        (490 * MS, Play(0)),
+        (at, load(1, quarters(60), "B")),
+        (2 * SECOND, Quit()),
+    )
+    assert next(counted(times(played)))[0] == pytest.approx(500)
+    assert shortest_notice(times(played, "B")) >= 1
+    here = dict(counted(times(played)))
+    there = list(counted(times(played, "B")))
+    assert len(there) >= 15
+    assert all(here[t] == tick for t, tick in there)
 
 
 def test_gear_that_missed_the_stop_does_not_run_on():
@@ -436,6 +460,7 @@ def test_unquantised_loops_keep_slaves_where_we_are():
         (8 * QUARTER, Quit()),
     )
     tempo = TempoMap.constant(120)
+    assert shortest_notice(times(played)) >= 1
     moving = list(counted(times(played)))
     assert len(moving) > 100
     for now, tick in moving:
