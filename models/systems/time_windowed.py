@@ -44,6 +44,10 @@ CARD = Card(
         Param("stray", 0.2, 0, 1, "How inexactly it hears the first bar; at 0, as published, one bar has one answer"),
         Param("opening", 1, 1, 32, "Which of its melodies the first bar is taken from", tasks=(Task.CREATE,)),
         Param("close", True, about="End on the keynote"),
+        Param(
+            "attacca", False, about="Begin with a note at once, not with a rest",
+            tasks=(Task.CONTINUE,),
+        ),
     ),
     voices=("melody",),
     listens="The bar before the marked ones, in 4/4.",
@@ -176,12 +180,15 @@ class System:
         count = max(0, -(-(ask.region.end - start + offset) // BAR) - len(first[0]))
         skip = offset // (2 * SIXTEENTH)
         slices = -(-(ask.region.end - start) // (2 * SIXTEENTH))
+        sounds = skip if values["attacca"] and ask.task is Task.CONTINUE else None
         key = ask.score.key_at(start)
         made: list[bytes] = []
         for k in range(ask.count):
             for again in range(TRIES):
                 stray = values["stray"] + 0.1 * again
-                unit, begins = self._answer(heard, count, stray, values["rest_below"], context.rng)
+                unit, begins = self._answer(
+                    heard, count, stray, values["rest_below"], context.rng, sounds
+                )
                 unit = np.concatenate([first[0].ravel(), unit.ravel()])[skip : skip + slices]
                 begins = np.concatenate([first[1].ravel(), begins.ravel()])[skip : skip + slices]
                 if values["close"]:
@@ -199,8 +206,10 @@ class System:
         stray: float,
         rest_below: float,
         rng: np.random.Generator,
+        sounds: int | None = None,
     ) -> tuple[Column, Marks]:
-        """Units and beginnings [count, SLICES] of the bars that follow a bar."""
+        """Units and beginnings [count, SLICES] of the bars that follow a bar. In the slice `sounds` of the first is
+        no rest, however unsure it is of every note."""
         unit, begins = heard
         units = np.full((count, SLICES), SILENT, np.int64)
         marks = np.zeros((count, SLICES), bool)
@@ -210,7 +219,11 @@ class System:
                 if i == 0:
                     bar = bar + stray * rng.standard_normal(bar.shape, np.float32)
                 activations = torch.sigmoid(self.net(torch.from_numpy(bar))).numpy()
-                unit, begins = time_slice.read(activations.reshape(SLICES, UNITS), rest_below)
+                activations = activations.reshape(SLICES, UNITS)
+                unit, begins = time_slice.read(activations, rest_below)
+                if i == 0 and sounds is not None and unit[sounds] == SILENT:
+                    unit[sounds] = time_slice.read(activations[sounds], 0.0)[0]
+                    begins[sounds] = True
                 units[i], marks[i] = unit, begins
         return units, marks
 

@@ -48,7 +48,9 @@ def test_of_a_chord_that_ends_a_phrase_all_notes_are_held() -> None:
     assert not len(led_up(EMPTY, 3 * PPQ, BAR))
 
 
-@pytest.mark.parametrize("system", ["performance_rnn", "bi_axial", "hexahedria", "markov"])
+@pytest.mark.parametrize(
+    "system", ["performance_rnn", "bi_axial", "hexahedria", "time_windowed", "markov"]
+)
 def test_an_answer_is_asked_for_without_the_rest_and_at_once(system: str) -> None:
     card, score = catalogue.card(system), Score()
     timeline, scene = Timeline(score.tempo, score.meter), Scene(score)
@@ -109,7 +111,7 @@ def test_the_phrases_of_the_figure() -> None:
     assert all(0 <= p.onset.min() < BAR and p.length <= 2 * BAR for p in heard)
 
 
-@pytest.mark.parametrize("system", ["performance_rnn", "bi_axial"])
+@pytest.mark.parametrize("system", ["performance_rnn", "bi_axial", "time_windowed"])
 def test_answers_come_in_at_once_however_long_the_rest(system: str) -> None:
     loaded = catalogue.load(system)
     heard = bench_answers.phrases()[::4]
