@@ -26,6 +26,7 @@ from app.rig import Rig
 from app.session import Playhead, Session
 from engine import playback
 from engine.document import Document
+from engine.schedule import NOTE_OFF, NOTE_ON
 from engine.staging import LIVE, Scene, Setting, View
 from models import catalogue
 from models.score import Notes, Track
@@ -34,6 +35,7 @@ from models.timebase import PPQ
 FRAMES, WARM_UP = 600, 30
 SIZE = (1920, 1080)
 NOTES = 10_000
+CHORD_FRAMES = 10
 
 
 class _NoLink:
@@ -72,7 +74,8 @@ class _NoStage:
 
 def run(count: int = FRAMES) -> dict[str, float]:
     """`frame_p50_ms`, `frame_p99_ms`, `frame_max_ms` over `count` frames at 1920 × 1080, in each of which the
-    playhead moves; twice a second the beat changes, every two seconds the bars, and the core tells something.
+    playhead moves; twice a second the beat changes, every two seconds the bars, and the core tells something. Six
+    times a second the performer lets a chord of three go and strikes another.
     `beat_p99_ms`: of the frames in which the beat changes."""
     if sys.platform == "linux" and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
@@ -108,6 +111,12 @@ def run(count: int = FRAMES) -> dict[str, float]:
             application.processEvents()
             time.sleep(max(due - time.perf_counter(), 0))
             clock[0] += FRAME_SECONDS
+            if i % CHORD_FRAMES == 0:
+                for kind in (NOTE_OFF, NOTE_ON):
+                    for third in range(0, 12, 4):
+                        key = 60 + (i // CHORD_FRAMES - (kind == NOTE_OFF)) % 12 + third
+                        message = bytes((kind, key, 90))
+                        player.played.emit(playback.Played(time.perf_counter_ns(), message))
             beat, bars = view.beat.place, view.bars
             view.frame()
             changed[i] = view.beat.place[:2] != beat[:2]

@@ -463,7 +463,9 @@ def test_edits_win_over_mutations_in_their_bars(perform: Perform) -> None:
     world.stage(stage.Halt())
 
 
-def test_a_late_version_repeats_the_loop(perform: Perform) -> None:
+def test_a_loop_that_leaves_no_choice_is_repeated_while_its_version_is_late(
+    perform: Perform,
+) -> None:
     world = perform(seconds=12.0)
     looped(world, document())
     world.stage(setting(Mode.MUTATE, passes=1, share=1.0, voice=0))
