@@ -70,8 +70,10 @@ RESTART_SECONDS = 2.0
 # --- in the process ------------------------------------------------------------------------------
 
 
-def serve(pipe: Connection, parent: int) -> None:
+def serve(pipe: Connection, parent: int, again: bool) -> None:
     """The process: the transport on the main thread, helpers for the pipe and the ports around it.
+
+    `again`: in place of one that died, whose notes are ended first.
 
     Ends, and ends all notes, on Quit, on SIGTERM, when the pipe closes or the process `parent` dies.
     """
@@ -86,7 +88,7 @@ def serve(pipe: Connection, parent: int) -> None:
     # runs something else instead would hold up the loop.
     priority = real_time()
     clock = SystemClock()
-    keeper = Keeper(clock, inbox, outbox)
+    keeper = Keeper(clock, inbox, outbox, again=again)
     receiver = threading.Thread(
         target=_receive, args=(pipe, parent, inbox, keeper), name="receiver", daemon=True
     )
@@ -200,11 +202,11 @@ class MidiLink:
         return self._process.pid or 0
 
     @staticmethod
-    def _start() -> tuple[BaseProcess, Connection]:
+    def _start(*, again: bool = False) -> tuple[BaseProcess, Connection]:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(
-            target=serve, args=(theirs, os.getpid()), name="ricercar-midi", daemon=True
+            target=serve, args=(theirs, os.getpid(), again), name="ricercar-midi", daemon=True
         )
         process.start()
         theirs.close()
@@ -242,7 +244,7 @@ class MidiLink:
             if again:
                 begun = time.monotonic()
                 with self._lock:
-                    self._process, self._pipe = self._start()
+                    self._process, self._pipe = self._start(again=True)
                 for command in list(self._state.values()):
                     self._commands.put(command)
                 if self._newest is not None:

@@ -204,7 +204,7 @@ class Quit:
 
 @dataclass(frozen=True, eq=False)
 class PortOpened:
-    """A wanted port is there: for the first time, or again after it was lost (`again`)."""
+    """A wanted port is there: for the first time, or `again`, so that notes may have been left sounding there."""
 
     name: str
     port: Port

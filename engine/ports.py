@@ -245,7 +245,11 @@ class Keeper:
         outbox: queue.SimpleQueue[Event],
         synth: Callable[[], Port] = built_in,
         poll_seconds: float = POLL_SECONDS,
+        *,
+        again: bool = False,
     ) -> None:
+        """`again`: somebody had ports open before, and may have left notes sounding there."""
+        self._again = again
         self.hearing = Hearing(clock, inbox, outbox)
         self._inbox = inbox
         self._outbox = outbox
@@ -392,7 +396,8 @@ class Keeper:
             self._outbox.put(Notice(str(error)))
         if port is not None:
             self._open[name] = port
-            self._inbox.put(PortOpened(name, port, again=name in self._lost))
+            again = self._again or name in self._lost
+            self._inbox.put(PortOpened(name, port, again))
             self._lost.discard(name)
         elif name not in self._lost:
             self._lose(name)

@@ -293,11 +293,14 @@ def test_a_killed_process_is_started_again_and_plays_on(link: Link, gear: jackd.
     link.send(Listen(("virtual:Stage",)))
     link.until(lambda e: e == InputBack("virtual:Stage"))
     show(link, piece(60))
+    link.send(Live("gear", bytes((0x92, 48, 90))))
+    wait_for(lambda: ("on", 48) in notes(gear))
     os.kill(ready.pid, signal.SIGKILL)
     link.until(lambda e: isinstance(e, Ended))
     waiting: set[Event] = {InputBack("virtual:Stage"), PortBack("gear")}
     while waiting:
         waiting.discard(link.until(lambda e: e in waiting))
+    wait_for(lambda: bytes((0xB2, 123, 0)) in [m for _, m in gear.got])  # what it left sounding
     link.send(Play(0, PPQ))
     wait_for(lambda: ("off", 60) in notes(gear))
 

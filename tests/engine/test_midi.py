@@ -138,6 +138,15 @@ def test_the_keeper_opens_tells_and_closes():
     assert inbox.empty()  # what is missing is said once
 
 
+def test_a_keeper_that_takes_over_says_that_notes_may_sound():
+    inbox: SimpleQueue = SimpleQueue()
+    keeper = ports.Keeper(SystemClock(), inbox, SimpleQueue(), Synth, again=True)
+    keeper.start()
+    keeper.want(frozenset({""}))
+    assert inbox.get(timeout=5).again
+    keeper.close()
+
+
 # The process
 
 
