@@ -14,6 +14,7 @@ BENCHMARKS = {
     "sync": "engine.bench_sync:run",
     "soak": "engine.bench_soak:run",
     "live": "engine.bench_live:run",
+    "answers": "engine.bench_answers:run",
     "roll": "app.bench_roll:run",
     "systems": "models.bench_systems:run",
     "start": "app.bench_start:run",

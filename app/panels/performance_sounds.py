@@ -28,6 +28,7 @@ from app.panels.performance_text import SMALL, font_of
 from app.panels.tracks import INSTRUMENTS
 from app.performing import MOST_PARTS, Performance
 from app.player import VIRTUAL, port_title
+from engine.staging import Mode
 from models.card import Card
 from models.score import Track
 
@@ -194,6 +195,7 @@ class KnobsDialog(QDialog):
         super().__init__(parent)
         self._performance = performance
         self._card: Card | None = None
+        self._served = frozenset[str]()
         self.form: ParameterForm | None = None
         self.setMinimumWidth(420)
         closing = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
@@ -212,8 +214,14 @@ class KnobsDialog(QDialog):
         self.activateWindow()
 
     def _follow(self) -> None:
-        if self.isVisible() and self._performance.card is not self._card:
+        shown = (self._card, self._served)
+        if self.isVisible() and (self._performance.card, self._set_by_mode()) != shown:
             self._build()
+
+    def _set_by_mode(self) -> frozenset[str]:
+        """The parameters that the mode sets by itself: an answer begins at once."""
+        answers = self._performance.setting.mode is Mode.ANSWER
+        return frozenset({"attacca"} if answers else ())
 
     def _build(self) -> None:
         if self.form is not None:
@@ -221,9 +229,12 @@ class KnobsDialog(QDialog):
             self.form.hide()
             self.form.deleteLater()
         self._card, self.form = self._performance.card, None
+        self._served = self._set_by_mode()
         self.setWindowTitle("Knobs" if self._card is None else f"Knobs of {self._card.name}")
         if self._card is not None:
-            self.form = ParameterForm(self._card, self._performance.setting.params)
+            self.form = ParameterForm(
+                self._card, self._performance.setting.params, served=self._served
+            )
             self.form.edited.connect(self._edited)
             self._column.insertWidget(0, self.form)
 

@@ -649,6 +649,18 @@ def test_every_knob_of_the_system(house: House) -> None:
     assert house.performance.setting.params == {"metre": "6/8"}, "each system keeps its own"
 
 
+def test_a_knob_that_the_mode_turns_itself_is_not_offered(house: House) -> None:
+    house.performance.set_mode(Mode.STREAM)
+    house.performance.set_system("bi_axial")
+    house.press("E")
+    dialog = house.view._knobs
+    assert dialog is not None
+    assert dialog.form is not None
+    assert "attacca" in dialog.form.values()
+    house.performance.set_mode(Mode.ANSWER)
+    assert "attacca" not in dialog.form.values()
+
+
 def test_the_keys_are_listed_and_go_on_working(house: House) -> None:
     house.press("?")
     sheet = house.view.sheet
