@@ -16,8 +16,8 @@ import rtmidi
 
 from engine.clock import Clock
 from engine.playback import Command, Event, LetGo, Live, Notice, Played, Thru, Timing
-from engine.schedule import NOTE_OFF
-from engine.thru import Flood, Router, whole
+from engine.schedule import CONTROL, NOTE_OFF, NOTE_ON, SUSTAIN_CC
+from engine.thru import RELEASE_VELOCITY, Flood, Router, whole
 
 FLOOD = 5000
 """Messages a second from one input that are worth a word. A MIDI cable carries 1,500, a dense USB device 3,000."""
@@ -74,7 +74,8 @@ class Hearing:
     """What happens to what comes in. Its methods may be called from any thread, and return at once.
 
     The transport's `inbox` gets Live, LetGo and Timing, `outbox` Notices and a Played for each message.
-    The event that a Played in `outbox` stands for is to be taken from `waiting`.
+    The event that a Played in `outbox` stands for is to be taken from `waiting`. Of an input that is heard no more
+    the keys and pedals that are down are told as let go, so that nobody waits for their ends.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Hearing:
         self._router = Router()
         self._floods: dict[str, Flood] = {}
         self._listened: frozenset[str] = frozenset()
+        self._owed: dict[str, set[bytes]] = {}  # of each input: what will end what is down
         self._follow = ("", "")
         self._lock = threading.Lock()
         self.waiting = Waiting()
@@ -138,9 +140,8 @@ class Hearing:
             elif source in self._listened:
                 with self._lock:
                     lives = self._send(self._router.message(source, message))
-                played = Played(now, message, source)
-                if self.waiting.put(played):
-                    self._outbox.put(played)
+                    self._owe(source, message)
+                self._tell(Played(now, message, source))
         flood = self._floods.setdefault(source, Flood(FLOOD))
         if flood.heard(now):
             name = source.removeprefix("virtual:")
@@ -161,9 +162,32 @@ class Hearing:
                 sent.append(live)
         return sent
 
+    def _owe(self, source: str, message: bytes) -> None:
+        kind, channel = message[0] & 0xF0, message[0] & 0x0F
+        if kind in (NOTE_ON, NOTE_OFF):
+            end = bytes((NOTE_OFF | channel, message[1], RELEASE_VELOCITY))
+            begins = kind == NOTE_ON and message[2] > 0
+        elif kind == CONTROL and message[1] == SUSTAIN_CC:
+            end = bytes((CONTROL | channel, SUSTAIN_CC, 0))
+            begins = message[2] >= 64
+        else:
+            return
+        owed = self._owed.setdefault(source, set())
+        if begins:
+            owed.add(end)
+        else:
+            owed.discard(end)
+
+    def _tell(self, played: Played) -> None:
+        if self.waiting.put(played):
+            self._outbox.put(played)
+
     def _release(self, source: str) -> None:
         self._send(self._router.release(source))
         self._inbox.put(LetGo(source))
+        now = self._clock.now()
+        for message in sorted(self._owed.pop(source, ())):
+            self._tell(Played(now, message, source))
 
 
 class Input:

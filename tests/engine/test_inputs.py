@@ -71,6 +71,24 @@ def test_an_input_that_goes_lets_go_of_what_it_holds(leave):
     assert desk.asked() == [Live("synth", OFF, source="keys"), LetGo("keys")]
 
 
+@pytest.mark.parametrize("leave", [lambda h: h.lost("keys"), lambda h: h.listen(frozenset())])
+def test_of_an_input_that_goes_what_was_down_is_told_as_let_go(leave):
+    desk = Desk("keys")
+    desk.hearing.thru(Thru())
+    for message in (ON, bytes((0x92, 64, 1)), bytes((0x92, 65, 1)), bytes((0x92, 65, 0))):
+        desk.hearing.heard("keys", message)
+    desk.hearing.heard("keys", bytes((0xB0, 64, 127)))
+    desk.hearing.heard("keys", bytes((0xB1, 64, 127)))
+    desk.hearing.heard("keys", bytes((0xB1, 64, 0)))
+    desk.told()
+    desk.clock.time = 9
+    leave(desk.hearing)
+    ends = (OFF, bytes((0x82, 64, 64)), bytes((0xB0, 64, 0)))
+    assert desk.told() == [Played(9, message, "keys") for message in ends]
+    desk.hearing.lost("keys")
+    assert desk.told() == [], "once"
+
+
 def test_after_a_panic_a_key_let_go_says_nothing():
     desk = Desk("keys")
     desk.hearing.heard("keys", ON)
