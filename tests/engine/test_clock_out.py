@@ -142,6 +142,7 @@ def test_an_end_and_a_loop_leave_the_pulses_alone():
     assert steady(pulses(played))
     assert [m for _, m in words(played)] == [STOP, START, STOP]
     assert [tick for _, tick in counted(times(played))] == list(range(0, 2 * PPQ, PULSE))
+    assert [a.playing for a in played.anchors()] == [True, False]
     for loop in (Loop(PPQ, 2 * PPQ), Loop(PPQ + 2 * PULSE, 2 * PPQ - PULSE)):
         played = Played(
             (0, SendClock(True)), (0, HELLO), (0, loop), (0, Play(0)), (4 * SECOND, Quit())
@@ -170,6 +171,48 @@ def test_a_new_tempo_is_told_while_nothing_plays():
     assert gaps[(after > 2000 + 2 * PERIOD) & (after < 3000)] == pytest.approx(PERIOD, abs=1e-4)
     assert gaps[(after > 3000 + 2 * PERIOD)] == pytest.approx(2 * PERIOD, abs=1e-4)
     assert played.notes()[0][0] in pulses(played)
+
+
+@pytest.mark.parametrize("came", [1300, 1700])
+def test_a_stop_goes_on_at_the_tempo_there_and_so_does_a_port_that_comes(came):
+    played = Played(
+        (0, SendClock(True)),
+        (0, HELLO),
+        (0, Tempo(TempoMap([0, PPQ], [1_000_000, 250_000]))),
+        (0, Play(0)),
+        (came * MS, load(1, quarters(60), "B")),
+        (1610 * MS, Stop()),
+        (2 * SECOND, Quit()),
+    )
+    fast = [t for t in pulses(played) if t > 1250]
+    assert steady(fast, PERIOD / 2)
+    assert pulses(played, "B") == [t for t in fast if t >= came]
+
+
+def test_a_loop_from_between_sixteenths_goes_on_at_the_tempo_there():
+    played = Played(
+        (0, SendClock(True)),
+        (0, HELLO),
+        (0, Tempo(TempoMap([0, PPQ], [1_000_000, 250_000]))),
+        (0, Loop(PPQ + PULSE, 2 * PPQ)),
+        (0, Play(0)),
+        (2 * SECOND, Quit()),
+    )
+    assert steady([t for t in pulses(played) if t > 1250], PERIOD / 2)
+
+
+def test_a_port_without_a_track_that_wants_messages_early_is_told_the_beginning():
+    played = Played(
+        (0, SendClock(True)),
+        (0, HELLO),
+        (0, Live("J", bytes((0xB0, 1, 0)))),
+        (100 * MS, Play(0)),
+        (SECOND, Quit()),
+        leads={"J": 90 * MS},
+    )
+    moving = list(counted(times(played, "J")))
+    assert moving[0] == (played.notes()[0][0], 0)
+    assert shortest_notice(times(played, "J")) >= 1
 
 
 def test_a_slow_tempo_makes_no_start_wait_long():
@@ -450,12 +493,13 @@ def test_our_follower_is_on_time_wherever_between_two_pulses_play_is_pressed(at)
     assert theirs == pytest.approx(ours, abs=0.05)
 
 
-def test_unquantised_loops_keep_slaves_where_we_are():
+@pytest.mark.parametrize("start", [0, 100])
+def test_unquantised_loops_keep_slaves_where_we_are(start):
     notes = Notes.of([0], [PPQ], [60])
     played = Played(
         (0, SendClock(True)),
         (0, load(0, notes)),
-        (0, Loop(100, 1001)),
+        (0, Loop(start, 1001)),
         (0, Play(0)),
         (8 * QUARTER, Quit()),
     )
@@ -463,6 +507,7 @@ def test_unquantised_loops_keep_slaves_where_we_are():
     assert shortest_notice(times(played)) >= 1
     moving = list(counted(times(played)))
     assert len(moving) > 100
+    assert [tick for _, tick in moving].count(-(-start // SIXTEENTH) * SIXTEENTH) >= 7
     for now, tick in moving:
         anchor = [a for a in played.anchors() if a.at <= round(now * MS)][-1]
         assert anchor.position(tempo, round(now * MS)) == pytest.approx(tick, abs=0.01)
