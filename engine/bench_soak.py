@@ -251,13 +251,13 @@ class _Show:
         """Start everything; returns when the stage plays."""
         self.link.send(Listen((f"{KEYBOARD}:out",)))
         self.link.send(Thru((Route("", WRITTEN, channel=8),)))
-        self.link.send(SendClock(True))
         self._tell()
         for port in (STREAMED, WRITTEN):
             self.link.send(Live(port, bytes((0xB0, 1, 0))))
         waiting = {PortBack(STREAMED), PortBack(WRITTEN)}
         while waiting:
             waiting.discard(until(self._events, lambda e: e in waiting))
+        self.link.send(SendClock(True))  # both get the same pulses, which are compared at the end
         self._stage.start()
         self._stage.set(self._setting)
         self._stage.go()
