@@ -20,6 +20,9 @@ PLAYING_MS, RESTING_MS = 30, 200
 CLOSE_SECONDS = 0.5
 """How long the window waits for the last notes to be ended."""
 
+RESTARTED = "The MIDI process ended unexpectedly; it has been started again."
+GIVEN_UP = "The MIDI process keeps ending: nothing sounds. Start Ricercar again; your music is kept."
+
 BUILT_IN = "Built-in synth"
 VIRTUAL = "virtual:Ricercar"
 
@@ -243,6 +246,7 @@ class Player(QObject):
                 self.received.emit(event)
             case playback.Synced():
                 self.synced.emit(event)
-            case playback.Ended():
+            case playback.Ended(again):
                 session.set_playhead(Playhead(session.playhead_tick()))
+                session.message.emit(RESTARTED if again else GIVEN_UP)
                 self.restarted.emit()

@@ -156,7 +156,8 @@ class MidiLink:
     """The program's end: `send` takes commands from any thread and returns at once.
 
     `emit(event)` is called on a thread of the link's own, with Anchor, PortNames, PortLost and so on. A
-    process that dies is started again and told the score, the loop and the clock anew; `emit` gets Ended.
+    process that dies is started again, unless it had only just begun, and told the score, the loop and the
+    clock anew; `emit` gets Ended.
     """
 
     def __init__(self, emit: Callable[[Event], None]) -> None:
@@ -249,7 +250,7 @@ class MidiLink:
                     self._commands.put(command)
                 if self._newest is not None:
                     self._commands.put(Show(self._newest))
-            self._emit(Ended())
+            self._emit(Ended(again))
             if not again:
                 return
 

@@ -361,7 +361,9 @@ class Ready:
 
 @dataclass(frozen=True)
 class Ended:
-    """The transport's process has ended without being asked to; it is started again."""
+    """The transport's process has ended without being asked to; it is started `again`, or ends too often for that."""
+
+    again: bool = True
 
 
 Event = (

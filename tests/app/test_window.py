@@ -309,6 +309,14 @@ def test_whose_tempo_rules_is_said_beside_the_score_s(qtbot: QtBot, window: Wind
     qtbot.waitUntil(followed.isHidden)
 
 
+@pytest.mark.parametrize(("again", "words"), [(True, "started again."), (False, "keeps ending")])
+def test_the_end_of_the_midi_process_is_said(
+    qtbot: QtBot, window: Window, again: bool, words: str
+) -> None:
+    link_of(qtbot, window).emit(playback.Ended(again))
+    qtbot.waitUntil(lambda: words in window.banner.text())
+
+
 def test_silence_is_said(qtbot: QtBot, window: Window) -> None:
     link = link_of(qtbot, window)
     window.performance.panic()

@@ -296,7 +296,7 @@ def test_a_killed_process_is_started_again_and_plays_on(link: Link, gear: jackd.
     link.send(Live("gear", bytes((0x92, 48, 90))))
     wait_for(lambda: ("on", 48) in notes(gear))
     os.kill(ready.pid, signal.SIGKILL)
-    link.until(lambda e: isinstance(e, Ended))
+    link.until(lambda e: e == Ended(again=True))
     waiting: set[Event] = {InputBack("virtual:Stage"), PortBack("gear")}
     while waiting:
         waiting.discard(link.until(lambda e: e in waiting))

@@ -215,7 +215,7 @@ def test_closing_ends_a_process_that_is_stuck(link: Link):
 def test_a_process_that_dies_at_once_is_not_started_again_and_again(link: Link):
     pid = link.until(Ready).pid
     os.kill(pid, signal.SIGTERM)
-    link.until(Ended)
+    assert not link.until(Ended).again
     wait_for_end(pid)
     link.link.send(Loop(0, PPQ))  # goes nowhere, and does not raise
     link.link.close()
