@@ -21,7 +21,9 @@ CLOSE_SECONDS = 0.5
 """How long the window waits for the last notes to be ended."""
 
 RESTARTED = "The MIDI process ended unexpectedly; it has been started again."
-GIVEN_UP = "The MIDI process keeps ending: nothing sounds. Start Ricercar again; your music is kept."
+GIVEN_UP = (
+    "The MIDI process keeps ending: nothing sounds. Start Ricercar again; your music is kept."
+)
 
 BUILT_IN = "Built-in synth"
 VIRTUAL = "virtual:Ricercar"
