@@ -604,9 +604,21 @@ class Window(QMainWindow):
             # By name: a window that never goes on stage need not load it.
             view = importlib.import_module("app.panels.performance").PerformanceView
             self._stage = view(self.performance)
+            self._let_learn(self._stage)
         self._stage.show()
         self._stage.raise_()
         self._stage.activateWindow()
+
+    def _let_learn(self, stage: QWidget) -> None:
+        """Let a right click on what is set on stage teach it a control."""
+        controllers = self.hands.controllers
+        learn = importlib.import_module("app.panels.learn")
+        for target in controllers.targets:
+            if target.id.startswith("stage/"):
+                name = target.id.removeprefix("stage/")
+                widgets = (stage.findChild(QWidget, n) for n in (name, f"mode_{name}"))
+                if widget := next((w for w in widgets if w is not None), None):
+                    learn.learnable(widget, target.id, controllers)
 
     def show_devices(self) -> None:
         """Show where everything sounds."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QAction, QDragEnterEvent, QDropEvent, QKeySequence
-from PySide6.QtWidgets import QApplication, QTreeWidget
+from PySide6.QtGui import QAction, QContextMenuEvent, QDragEnterEvent, QDropEvent, QKeySequence
+from PySide6.QtWidgets import QApplication, QMenu, QTreeWidget
 from pytestqt.qtbot import QtBot
 from stage import BAR, TOY, RecordingLink, Toy, open_window, quartet, settings_in
 
@@ -22,6 +22,7 @@ from app.files import excerpt
 from app.pianoroll.commands import COMMANDS
 from app.window import Window
 from engine import edits, exchange, playback, project
+from engine.staging import Mode
 from models.card import Task
 from models.score import Key, Score, Track
 from models.timebase import PPQ, MeterMap, TempoMap
@@ -296,6 +297,32 @@ def test_a_lost_port_is_said_and_its_return_too(qtbot: QtBot, window: Window) ->
     qtbot.waitUntil(lambda: "Piano is not there" in window.banner.text())
     link.emit(playback.PortBack("Piano"))
     qtbot.waitUntil(lambda: window.banner.text() == "Piano is back.")
+
+
+def test_what_is_set_on_stage_is_taught_by_a_right_click(qtbot: QtBot, window: Window) -> None:
+    # A core that does nothing: the view alone is looked at.
+    window.performance.open = lambda: None  # type: ignore[method-assign]
+    window.show_stage()
+    view, controllers = window._stage, window.hands.controllers
+    assert view is not None
+    qtbot.addWidget(view)
+    for widget, target in (
+        (view.tiles["density"], "density"),
+        (view.modes[Mode.STREAM], "stream"),
+        (view.panic_key, "panic"),
+    ):
+        at = widget.rect().center()
+        event = QContextMenuEvent(QContextMenuEvent.Reason.Mouse, at, widget.mapToGlobal(at))
+        QApplication.sendEvent(widget, event)
+        menu = QApplication.activePopupWidget()
+        assert isinstance(menu, QMenu)
+        menu.close()
+        (teach,) = menu.actions()
+        teach.trigger()
+        assert controllers.learning == f"stage/{target}"
+        popup = QApplication.activePopupWidget()
+        assert popup is not None
+        popup.close()
 
 
 def test_whose_tempo_rules_is_said_beside_the_score_s(qtbot: QtBot, window: Window) -> None:
