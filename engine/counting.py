@@ -30,7 +30,7 @@ MEMORY = 3.0
 WANDER = 0.1
 """The share of a period, times the share believed, by which the next one may be another."""
 
-TURN, STEADY = 0.001, 0.9
+TURN, STEADY = 3e-4, 0.9
 """The share of pulses at which a steady tempo begins to move, or a moving one is steady; the share that are steady."""
 
 NOISE_NS, LEAST_NOISE_NS, MOST_NOISE_NS = 1.5e6, 0.2e6, 2e6
@@ -173,13 +173,11 @@ class Reading:
     def densities(self, at: int, steps: int, noise: float) -> tuple[float, float]:
         """Of an arrival so many pulses on per ns, if the tempo is steady, and if it moves; times how likely that is."""
         steady = TURN + (1 - 2 * TURN) * self.steady
-        found = [
-            math.exp(
-                _student(at - tracker.moment(tracker.index + steps), tracker.variance(steps, noise))
-            )
+        calm, quick = (
+            _student(at - tracker.moment(tracker.index + steps), tracker.variance(steps, noise))
             for tracker in (self.tracker, self.quick)
-        ]
-        return steady * found[0], (1 - steady) * found[1]
+        )
+        return steady * calm, (1 - steady) * quick
 
 
 class PulseCounter:
@@ -341,13 +339,9 @@ def _alike(one: Reading, other: Reading) -> bool:
 
 
 def _student(deviation: float, variance: float) -> float:
-    """ln of the density of Student's t with FREEDOM degrees, scaled to `variance`."""
-    return _STUDENT - (
-        0.5 * math.log(variance)
-        + (FREEDOM + 1) / 2 * math.log1p(deviation * deviation / (FREEDOM * variance))
-    )
+    """The density of Student's t with FREEDOM degrees, scaled to `variance`."""
+    power = math.pow(1 + deviation * deviation / (FREEDOM * variance), -(FREEDOM + 1) / 2)
+    return _STUDENT * power / math.sqrt(variance)
 
 
-_STUDENT = (
-    math.lgamma((FREEDOM + 1) / 2) - math.lgamma(FREEDOM / 2) - 0.5 * math.log(FREEDOM * math.pi)
-)
+_STUDENT = math.gamma((FREEDOM + 1) / 2) / math.gamma(FREEDOM / 2) / math.sqrt(FREEDOM * math.pi)
