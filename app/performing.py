@@ -12,16 +12,14 @@ from typing import Protocol
 
 from PySide6.QtCore import QObject, QSettings, QTimer, Signal
 
-from app import takes, targets
+from app import takes
 from app.bridge import Bridge
 from app.composer import bars_text, whole_bars
-from app.controls import Kind
-from app.dials import DIALS, HEAT, MODES, Dial, heat
-from app.player import Player
+from app.dials import DIALS, HEAT, Dial, heat
+from app.player import Player, port_title
 from app.rehearsed import KEY, Rehearsed, fitting
 from app.rig import Rig
 from app.session import Session
-from app.targets import Target
 from engine import playback
 from engine.document import Change
 from engine.staging import LIVE, Mode, Quantum, Scene, Setting, View, modes
@@ -45,9 +43,6 @@ HINTS: dict[Mode, str] = {
     Mode.MUTATE: "The loop is written anew, a little every few passes; locked notes stay",
 }
 """What each mode does, in a line."""
-
-GROUP = "Stage"
-"""What MIDI learning calls all this."""
 
 CLOSE_SECONDS = 0.5
 """How long leaving waits for the core."""
@@ -162,8 +157,12 @@ class Performance(QObject):
         return fitting(self._cards.values(), mode or self.mode)
 
     def set_mode(self, mode: Mode) -> None:
-        """Choose a mode; it is set as it was the last time."""
+        """Choose a mode; it is set as it was the last time. While it plays, MUTATE loops as `go` does."""
+        changes = mode is Mode.MUTATE and self.view.running and mode is not self.mode
+        looping = self._loop_something() if changes else ""
         self._adopt(self._rehearsed.in_mode(mode))
+        if looping:
+            self.session.message.emit(looping)
 
     def set_system(self, system_id: str) -> None:
         """Choose a system for this mode; one that cannot do it is refused in a sentence."""
@@ -227,6 +226,19 @@ class Performance(QObject):
         """Say what is heard while a model is late: the last good bar again, or a variation of it."""
         self._adopt(self._rehearsed.with_setting(repeat=repeat))
 
+    def step_input(self, by: int) -> None:
+        """Listen to the next MIDI input: each, all, none; what is listened to then is said."""
+        names = self.player.inputs
+        choices: list[tuple[str, ...]] = [(), *((n,) for n in names)]
+        if len(names) > 1:
+            choices.append(tuple(names))
+        now = self.rig.inputs
+        at = choices.index(now) if now in choices else 0
+        chosen = choices[(at + by) % len(choices)]
+        self.rig.listen(chosen)
+        titles = ", ".join(map(port_title, chosen)) or "no input"
+        self.session.message.emit(f"Listening to {titles}.")
+
     def step_voice(self, by: int) -> None:
         """The next voice to be written anew; after the last, any."""
         voices = [None, *(t.id for t in self.session.score.tracks)]
@@ -264,24 +276,36 @@ class Performance(QObject):
 
     def go(self) -> None:
         """Begin; what stands in the way is said. MUTATE loops the marked bars, or everything."""
-        session = self.session
+        say = self.session.message.emit
         if self.card is None:
-            session.message.emit(f"No system that is installed can {self.mode}.")
+            say(f"No system that is installed can {self.mode}.")
             return
-        if self.mode is Mode.MUTATE and session.loop is None:
-            span = session.span or whole_bars(session.document.score)
-            if span is None:
-                session.message.emit(
-                    "There is nothing to mutate yet: draw or play some bars first."
-                )
+        if self.mode is Mode.MUTATE:
+            looping = self._loop_something()
+            if looping is None:
+                say("There is nothing to mutate yet: draw or play some bars first.")
                 return
-            session.set_loop(span)
-            session.message.emit(f"Looping {bars_text(session.document.score, *span)}.")
+            if looping:
+                say(looping)
+        elif self.mode is not Mode.STREAM and not self.rig.inputs:
+            say("No MIDI input is listened to: press I to choose the one you play on.")
         self.open()
         assert self._stage is not None
         if not self.view.running:
             self._kept = takes.Kept()  # another performance makes tracks of its own
         self._stage.go()
+
+    def _loop_something(self) -> str | None:
+        """Where there is no loop, go round the marked bars, else round everything. Returns a sentence about it, empty
+        if there was a loop; None where there is no music."""
+        session = self.session
+        if session.loop is not None:
+            return ""
+        span = session.span or whole_bars(session.document.score)
+        if span is None:
+            return None
+        session.set_loop(span)
+        return f"Looping {bars_text(session.document.score, *span)}."
 
     def halt(self) -> None:
         """End what it plays; music that played before it plays on."""
@@ -393,53 +417,3 @@ class Performance(QObject):
             score = self.session.document.score
             self.player.send(playback.Show(score))
             self._stage.scene(Scene(score, Region(*loop) if loop is not None else None))
-
-    # --- what MIDI can be taught to move -----------------------------------------------------------
-
-    def targets(self) -> tuple[Target, ...]:
-        """What MIDI controls can move: dials (those that mean nothing now stand nowhere and stay), the mode,
-        and all that is done with one press."""
-
-        def deed(name: str, title: str, run: Callable[[], object]) -> Target:
-            return targets.action(f"{GROUP.lower()}/{name}", title, run, group=GROUP)
-
-        titles = {HEAT: "Temperature"} | {d.name: d.title for d in DIALS.values()}
-        return (
-            *(self._dial_target(name, title) for name, title in titles.items()),
-            targets.choice(
-                f"{GROUP.lower()}/mode",
-                "Mode",
-                MODES,
-                lambda: self.mode,
-                lambda m: self.set_mode(Mode(m)),
-                group=GROUP,
-            ),
-            deed("pad", "Pad (answer now)", self.pad),
-            deed("go", "Go", self.go),
-            deed("halt", "Halt", self.halt),
-            deed("panic", "Panic", self.panic),
-            deed("next", "Next system", lambda: self.step_system(1)),
-            deed("previous", "System before", lambda: self.step_system(-1)),
-            deed("keep", "Keep", self.keep),
-            *(deed(m, TITLES[m], lambda m=m: self.set_mode(m)) for m in MODES),  # type: ignore[misc]
-        )
-
-    def _dial_target(self, name: str, title: str) -> Target:
-        def at(share: float) -> float:
-            dial = self.dials[name]
-            return dial.fit(dial.low + share * (dial.high - dial.low))
-
-        def place() -> float | None:
-            dial = self.dials.get(name)
-            return None if dial is None else dial.share(self.value(name))
-
-        def put(share: float) -> None:
-            if name in self.dials:
-                self.turn(name, at(share))
-
-        def say(share: float) -> str:
-            return f"{at(share):g}" if name in self.dials else ""
-
-        return Target(
-            f"{GROUP.lower()}/{name}", title, Kind.NUMBER, put, place, group=GROUP, say=say
-        )

@@ -25,7 +25,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app import dialogs
+from app import dialogs, stage_targets
 from app.actions import ACTIONS, MENUS, Action
 from app.banner import Banner
 from app.capture import Capture
@@ -285,7 +285,7 @@ class Window(QMainWindow):
         capture.kept.connect(self.banner.say)
         hands.said.connect(self.banner.say)
         hands.hinted.connect(self.hint.say)
-        hands.controllers.add(*self.performance.targets())
+        hands.controllers.add(*stage_targets.of(self.performance))
         hands.serve(self.session, self.compose, self.path, self._trigger)
 
     def _trigger(self, name: str) -> None:
@@ -614,9 +614,10 @@ class Window(QMainWindow):
         controllers = self.hands.controllers
         learn = importlib.import_module("app.panels.learn")
         for target in controllers.targets:
-            if target.id.startswith("stage/"):
-                name = target.id.removeprefix("stage/")
-                widgets = (stage.findChild(QWidget, n) for n in (name, f"mode_{name}"))
+            if target.id.startswith(stage_targets.PREFIX):
+                name = target.id.removeprefix(stage_targets.PREFIX)
+                names = ("system",) if name == "next" else (name, f"mode_{name}")
+                widgets = (stage.findChild(QWidget, n) for n in names)
                 if widget := next((w for w in widgets if w is not None), None):
                     learn.learnable(widget, target.id, controllers)
 

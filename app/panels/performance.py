@@ -38,7 +38,6 @@ from app.panels.performance_strip import MOST_BARS, SHOWN_BARS, ComingBars, comi
 from app.panels.performance_text import Painted
 from app.panels.performance_tiles import BigKey, Choice, Tile
 from app.performing import HINTS, TITLES, Performance
-from app.player import port_title
 from engine.staging import Mode, Quantum, View
 from models.timebase import PPQ
 
@@ -121,7 +120,7 @@ class PerformanceView(QWidget):
         self.setAutoFillBackground(True)
         self._keys = {QKeySequence(k).toString(): c for c in COMMANDS for k in c.keys}
         self.played = PlayedIn()
-        self._told = ""
+        self._told = self._said = ""  # the core's last sentence; the one shown
         self._mode: Mode | None = None
         self._knobs: KnobsDialog | None = None
         self._sounds: SoundsDialog | None = None
@@ -217,7 +216,7 @@ class PerformanceView(QWidget):
         self.tiles["quantum"].stepped.connect(self.switch_quantum)
         self.tiles["late"].stepped.connect(self.switch_late)
         self.tiles["voice"].stepped.connect(performance.step_voice)
-        self.tiles["input"].stepped.connect(self.step_input)
+        self.tiles["input"].stepped.connect(performance.step_input)
         self.tiles["sounds"].stepped.connect(self.show_sounds)
         performance.setting_changed.connect(self.refresh)
         performance.rig.changed.connect(self.refresh)
@@ -317,14 +316,16 @@ class PerformanceView(QWidget):
     def _show_view(self, view: View) -> None:
         self.band.show_view(view)
         if view.sentence != self._told:
-            self._told = view.sentence
-            self._say(view.sentence)
+            before, self._told = self._told, view.sentence
+            if view.sentence or self._said == before:  # else something newer stands there
+                self._say(view.sentence)
         go = ("Halt", "H", "warning") if view.running else ("Go", "G", "good")
         self.go_key.show_title(*go)
         self.frame()
 
     def _say(self, sentence: str) -> None:
         """Say something, or (nothing) what the mode does."""
+        self._said = sentence
         self.sentence.say(sentence or HINTS[self.performance.mode], bool(sentence))
 
     def _score_changed(self) -> None:
@@ -374,19 +375,6 @@ class PerformanceView(QWidget):
     def switch_late(self) -> None:
         """Let the last bar be repeated while a model is late, or varied."""
         self.performance.set_repeat(not self.performance.setting.repeat)
-
-    def step_input(self, by: int) -> None:
-        """Listen to the next MIDI input: each, all, none."""
-        names = self.performance.player.inputs
-        choices: list[tuple[str, ...]] = [(), *((n,) for n in names)]
-        if len(names) > 1:
-            choices.append(tuple(names))
-        now = self.performance.rig.inputs
-        at = choices.index(now) if now in choices else 0
-        chosen = choices[(at + by) % len(choices)]
-        self.performance.rig.listen(chosen)
-        # The tile has no room for what some inputs are called.
-        self._say(f"Listening to {', '.join(map(port_title, chosen)) or 'no input'}.")
 
     def toggle_full_screen(self) -> None:
         """Use the whole screen, or not."""

@@ -27,7 +27,7 @@ from app.panels.parameters import ParameterForm
 from app.panels.performance_text import SMALL, font_of
 from app.panels.tracks import INSTRUMENTS
 from app.performing import MOST_PARTS, Performance
-from app.player import VIRTUAL, port_title
+from app.player import VIRTUAL, port_text, port_title
 from engine.staging import Mode
 from models.card import Card
 from models.score import Track
@@ -119,7 +119,7 @@ class SoundsDialog(QDialog):
         chosen = self._performance.rig.inputs
         names = list(dict.fromkeys([*self._performance.player.inputs, *chosen]))
         for name in names:
-            check = QCheckBox(port_title(name))
+            check = QCheckBox(port_text(name, self._performance.player.inputs))
             check.setObjectName(f"input_{name}")
             check.setChecked(name in chosen)
             check.toggled.connect(lambda on, n=name: self._listen(n, on))
@@ -131,7 +131,7 @@ class SoundsDialog(QDialog):
         outputs = ["", *self._performance.player.outputs, VIRTUAL, part.port]
         port, program = QComboBox(), QComboBox()
         for name in dict.fromkeys(outputs):
-            port.addItem(port_title(name), name)
+            port.addItem(port_text(name, self._performance.player.outputs), name)
         port.setCurrentIndex(port.findData(part.port))
         port.activated.connect(lambda i: self._set(row, port=port.itemData(i)))
         for title, number in INSTRUMENTS:

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QSpinBox, QWidget
 from pytestqt.qtbot import QtBot
 from stage import BAR, RecordingLink, quartet, settings_in
 
-from app import theme
+from app import stage_targets, theme
 from app.controls import Kind
 from app.dials import DIALS, HEAT
 from app.panels.parameters import NumberEdit
@@ -22,7 +22,7 @@ from app.panels.performance import COMMANDS, PerformanceView
 from app.panels.performance_display import STATES, sync_text, tempo_text
 from app.panels.performance_strip import coming_bars
 from app.panels.performance_text import HUGE, LARGE, SMALL, STATE, font_of
-from app.performing import OpenStage, Performance
+from app.performing import HINTS, OpenStage, Performance
 from app.performing import Stage as Core
 from app.player import Player
 from app.rig import Rig
@@ -295,6 +295,40 @@ def test_mutating_loops_what_is_marked_or_everything(house: House) -> None:
     scene = house.stage.of("scene")[-1]
     assert isinstance(scene, Scene)
     assert scene.loop == Region(0, PPQ + 4 * BAR)
+
+
+def test_changing_to_mutate_while_it_plays_loops_too(house: House) -> None:
+    house.press("3")
+    house.press("G")
+    house.tell(View(running=True, mode=Mode.STREAM))
+    house.press("4")
+    assert house.session.loop == (0, PPQ + 4 * BAR)
+    assert house.view.sentence.text == "Looping bars 0–4."
+    names = [name for name, value in house.stage.told if name in ("scene", "set")]
+    assert names[-2:] == ["scene", "set"], "there is a loop when the mode changes"
+
+
+def test_nothing_to_hear_is_said(house: House) -> None:
+    house.press("1")
+    house.press("G")
+    assert house.said[-1].startswith("No MIDI input is listened to")
+    house.player.inputs = ("Keys",)
+    house.press("I")
+    assert house.said[-1] == "Listening to Keys."
+    house.press("G")
+    assert house.said[-1] == "Listening to Keys."
+
+
+def test_what_the_core_said_does_not_wipe_out_something_newer(house: House) -> None:
+    house.press("G")
+    house.tell(View(running=True, sentence="Play a phrase."))
+    assert house.view.sentence.text == "Play a phrase."
+    house.press("Backspace")
+    house.tell(View(running=False))
+    assert house.view.sentence.text == "All notes are off, on every port."
+    house.tell(View(running=True, sentence="Play a phrase."))
+    house.tell(View(running=True))
+    assert house.view.sentence.text == HINTS[Mode.ANSWER]
 
 
 def test_there_must_be_something_to_mutate(qtbot: QtBot, tmp_path: Path) -> None:
@@ -583,7 +617,7 @@ def test_keeping_a_mutated_loop_spares_what_was_edited_since(house: House) -> No
 
 def test_controllers_can_move_everything(house: House) -> None:
     performance = house.performance
-    every = {t.id.removeprefix("stage/"): t for t in performance.targets()}
+    every = {t.id.removeprefix("stage/"): t for t in stage_targets.of(performance)}
     moved = set()
     for mode in Mode:
         performance.set_mode(mode)
@@ -601,9 +635,15 @@ def test_controllers_can_move_everything(house: House) -> None:
     every["bars"].set(1.0)
     assert performance.setting == before, "it means nothing to this mode"
     assert every["bars"].get() is None
+    every["quantum"].set(1.0)
+    every["late"].set(1.0)
+    assert (performance.setting.quantum, performance.setting.repeat) == (Quantum.BEAT, True)
+    assert (every["quantum"].say(0.0), every["late"].get()) == ("bar", 1.0)
+    house.player.inputs = ("Keys",)
     for target in every.values():
         if target.kind is Kind.ACTION:
             target.set(1.0)
+    assert house.rig.inputs == ("Keys",)
     assert {"go", "halt"} <= {name for name, _ in house.stage.told}
     assert performance.mode is Mode.MUTATE, "the last of them"
 
@@ -622,6 +662,10 @@ def test_where_it_sounds(house: House) -> None:
         spin = dialog.findChild(QSpinBox, f"part_1_{name}")
         assert spin is not None
         spin.setValue(value)
+    house.player.outputs = ()
+    dialog.refresh()
+    port = dialog.findChildren(QComboBox, "part_1_port")[-1]
+    assert port.currentText() == "Gear, not there now"
     first, second = house.performance.setting.parts
     assert (first.port, first.channel) == ("", 15)
     assert (second.id, second.port, second.channel, second.offset) == (LIVE + 1, "Gear", 4, -30)
