@@ -1,6 +1,7 @@
 """`ricercar bench sync`: how closely another's time is followed.
 
 - `clock_…`: the follower alone, against a simulated master whose pulses jitter by ±3 ms (`engine.sync_figures`).
+  `slips_…`: of minutes with lost pulses, those that end off by half a pulse or more.
 - `loop_…`: two of our MIDI processes over JACK (dummy driver, 64 frames), the second following the first one's MIDI
   clock, both playing the same notes to gear that knows to the frame when each came: by how much they came apart,
   regardless of sign, `loop_apart_…`, and without what is constant, `loop_jitter_…`.

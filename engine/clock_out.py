@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 
 from engine.beat import Beat
+from engine.counting import SETTLED, Tracker
 from engine.outputs import Outputs
 from engine.playback import Linked, Timing
 from engine.strands import PULSE, SIXTEENTH, Course, Grid, Pulses, next_sixteenth
-from engine.sync import LOST_NS, SETTLED, Tracker
+from engine.sync import LOST_NS
 
 CLOCK, START, CONTINUE, STOP, SONG_POSITION = b"\xf8", b"\xfa", b"\xfb", b"\xfc", 0xF2
 FARTHEST = 0x3FFF

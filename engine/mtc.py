@@ -6,7 +6,8 @@ is no word for stop in it: a source that falls silent for SILENT_NS has stopped,
 
 from __future__ import annotations
 
-from engine.sync import NEVER, SETTLED, Begin, Halt, Locate, Order, Steer, Tracker
+from engine.counting import SETTLED, Tracker
+from engine.sync import NEVER, Begin, Halt, Locate, Order, Steer
 
 SILENT_NS = 250_000_000
 FRAMES_PER_SECOND = {0: 24.0, 1: 25.0, 2: 30_000 / 1001, 3: 30.0}

@@ -10,9 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from engine.counting import FAR, PulseCounter
-from engine.counting import SETTLED as SETTLED
-from engine.counting import Tracker as Tracker
+from engine.counting import FAR, SETTLED, PulseCounter, Tracker
 from models.timebase import PPQ, US_PER_QUARTER
 
 PULSE = PPQ // 24
