@@ -17,7 +17,8 @@ COUNTER = 1 << 32
 """JACK's frames begin anew after so many."""
 
 AGREE = 4
-"""So many periods in a row that all began later than expected show that JACK's driver has stalled."""
+"""So many periods in a row that all began later than expected show that JACK's driver has stalled; and so does one
+that is late by more than a period, as JACK does not call for the next one before."""
 LATE_ANYHOW = 16
 """So many do even where the driver seems to catch up."""
 ASTRAY_NS = 250_000
@@ -34,6 +35,7 @@ class PeriodClock:
     def __init__(self, frame_ns: float) -> None:
         self._frame_ns = frame_ns
         self._frame = 0
+        self._period = 0.0
         self._begins: float | None = None
         self._late: deque[float] = deque(maxlen=LATE_ANYHOW)  # of the latest periods
 
@@ -42,7 +44,8 @@ class PeriodClock:
         if self._begins is None:
             self._begins = float(called)
         else:
-            self._begins += (frame - self._frame) % COUNTER * self._frame_ns
+            self._period = (frame - self._frame) % COUNTER * self._frame_ns
+            self._begins += self._period
         self._frame = frame
         self._late.append(called - self._begins)
         if shift := self._shift():
@@ -54,7 +57,7 @@ class PeriodClock:
     def _shift(self) -> float:
         """By how much later than expected the periods begin."""
         late = self._late
-        if late[-1] <= 0:
+        if late[-1] <= 0 or late[-1] > self._period + ASTRAY_NS:
             return late[-1]
         if len(late) < AGREE:
             return 0.0
