@@ -50,6 +50,8 @@ class PeriodClock:
         self._late.append(called - self._begins)
         if shift := self._shift():
             self._begins += shift
+            if shift > ASTRAY_NS:
+                self._late.clear()  # what was before a stall says nothing of what is after it
             for _ in range(len(self._late)):
                 self._late.append(self._late.popleft() - shift)
         return self._begins
