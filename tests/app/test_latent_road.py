@@ -144,9 +144,9 @@ def test_a_phrase_is_pushed_dragged_turned_kept_and_taken_back(
             knobs.turn(number, 64)  # the input needs a moment to open
             qtbot.wait(50)
         assert [m.control.number for m in controllers.of(target)] == [number]
-        knobs.turn(99, number)  # once this is heard, nothing of that knob is still under way
+        knobs.turn(102, number)  # once this is heard, nothing of that knob is still under way
         qtbot.waitUntil(
-            lambda n=number: any(f"CC 99 · {n} " in words for words in echoed), timeout=20_000
+            lambda n=number: any(f"CC 102 · {n} " in words for words in echoed), timeout=20_000
         )
     for value in (0, 127):  # on its way a control takes hold of what it moves
         knobs.turn(70, value)
